@@ -1,0 +1,160 @@
+"""Every exception of Hushpost, with the exit code that the command line gives it.
+
+    HushpostError                    1
+    ├── UsageError                   2   the command line or a settings file asks for the impossible
+    ├── ProfileError                 3   a local file (me.info, server.info, port.info, ...) is missing or bad
+    ├── Unreachable                  4   no connection, or it broke before the answer
+    ├── Refused                      5   the server answered 9000
+    ├── ProtocolError                6   the peer broke the protocol
+    ├── StoreError                   1
+    │   ├── StoreUnusable            7   locked, corrupt, newer, foreign or unreadable; left untouched
+    │   ├── StoreFailed              8   the disk failed while running: nothing more can be promised
+    │   ├── StoreFull                5   a limit is reached; carries the reason and `retry_after`
+    │   ├── NameTaken, IdTaken       5
+    │   ├── UnknownMailbox           5
+    │   ├── IdConflict, StaleId      5   see `stores.base`
+    │   └── BlobMissing              8   a stored envelope's content is gone from the disk
+    ├── AddressUnavailable           9   the listening address cannot be had
+    └── Undecryptable               10   wrong key or damaged content
+
+No exception text ever holds a key, a plaintext, or a name. `hint` says what to do about it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What `hush` returns to the shell. Documented in docs/reference/exit-codes.md."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    PROFILE = 3
+    UNREACHABLE = 4
+    REFUSED = 5
+    PROTOCOL = 6
+    STORE_UNUSABLE = 7
+    STORE_FAILED = 8
+    ADDRESS_UNAVAILABLE = 9
+    UNDECRYPTABLE = 10
+    INTERRUPTED = 130
+
+
+class HushpostError(Exception):
+    """Base of all. `str()` is one sentence for people; `hint` is the way out, or empty."""
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(HushpostError):
+    """The request itself makes no sense, whatever the state of things."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ProfileError(HushpostError):
+    """A local file is missing, unreadable or malformed."""
+
+    exit_code = ExitCode.PROFILE
+
+
+class Unreachable(HushpostError):
+    """No connection to the server, or it ended before the answer was complete."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class Refused(HushpostError):
+    """The server understood and said no."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class ProtocolError(HushpostError):
+    """The peer sent what the protocol does not allow. The connection stays failed."""
+
+    exit_code = ExitCode.PROTOCOL
+
+
+class StoreError(HushpostError):
+    """Base of everything a store answers instead of doing what it was asked."""
+
+
+class StoreUnusable(StoreError):
+    """The database cannot be used as it is, and was not touched."""
+
+    exit_code = ExitCode.STORE_UNUSABLE
+
+
+class StoreFailed(StoreError):
+    """The disk refused a write or a sync: fatal, since nothing can be promised any more."""
+
+    exit_code = ExitCode.STORE_FAILED
+
+
+class StoreFull(StoreError):
+    """A quota or the high-water mark is reached. Reading and acknowledging still work.
+
+    Attributes:
+        retry_after: seconds after which trying again may help.
+    """
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, message: str, *, retry_after: int = 60, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class NameTaken(StoreError):
+    """A name belongs to the first account that took it, for ever."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class IdTaken(StoreError):
+    """An account or mailbox with this id exists already."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class UnknownMailbox(StoreError):
+    """No such mailbox."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class IdConflict(StoreError):
+    """This envelope id was used before for another body."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class StaleId(StoreError):
+    """The envelope id's time is too old, or too far ahead, to be checked for repeats."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class BlobMissing(StoreError):
+    """A blob that should be there is not, or is shorter than it should be."""
+
+    exit_code = ExitCode.STORE_FAILED
+
+
+class AddressUnavailable(HushpostError):
+    """The address to listen on is in use, not ours, or not permitted."""
+
+    exit_code = ExitCode.ADDRESS_UNAVAILABLE
+
+
+class Undecryptable(HushpostError):
+    """A content that does not open: wrong key, or damaged."""
+
+    exit_code = ExitCode.UNDECRYPTABLE

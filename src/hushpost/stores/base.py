@@ -1,0 +1,287 @@
+"""What a server keeps, and what is promised about it.
+
+Each numbered guarantee is a test in tests/stores/test_conformance.py, which every implementation
+runs. An account, its mailboxes and their envelopes are the same thing to the classic protocol and to
+version 3; the two never share a store instance, so that no request of one reaches a row of the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from hushpost.ids import AccountId, BlobId, EnvelopeId, MailboxId
+
+ID_MAX_AGE = 30 * 86_400
+"""Seconds. An envelope id older than this is refused: its record may be gone."""
+
+ID_MAX_AHEAD = 3_600
+"""Seconds. Clocks differ, but not by more; a far future id would be remembered for too long."""
+
+ID_RECORD_AGE = 31 * 86_400
+"""Seconds that the record of a used id is kept: a day more than an id is valid."""
+
+
+class Account(msgspec.Struct, frozen=True):
+    """Who may be written to.
+
+    Attributes:
+        name: unique, compared byte for byte, never given to another account.
+        record: what others may read of it; opaque here. The classic protocol keeps the 160-byte
+            public key in it.
+    """
+
+    id: AccountId
+    name: str
+    record: bytes
+
+
+class DirectoryExtent(msgspec.Struct, frozen=True):
+    """How many accounts there are, and the number of the newest (0: none)."""
+
+    count: int
+    last: int
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A finished blob that belongs to one envelope: it becomes readable, and goes, with it."""
+
+    blob: BlobId
+    size: int
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One recipient of a send: its mailbox, and the header for it alone."""
+
+    mailbox: MailboxId
+    header: bytes
+
+
+class Send(msgspec.Struct, frozen=True):
+    """One message to the mailboxes of one account: one body, one header each.
+
+    Attributes:
+        envelope: makes the send repeatable; None where the protocol has no such id (classic).
+        attachment: only with a single delivery.
+    """
+
+    deliveries: tuple[Delivery, ...]
+    body: bytes
+    envelope: EnvelopeId | None = None
+    attachment: Attachment | None = None
+
+    @property
+    def stored_bytes(self) -> int:
+        """What each of its envelopes counts against quotas, without the header."""
+        return len(self.body) + (self.attachment.size if self.attachment else 0)
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """A stored message, as it waits in one mailbox."""
+
+    sequence: int
+    header: bytes
+    body: bytes
+    envelope: EnvelopeId | None = None
+    attachment: Attachment | None = None
+
+    @property
+    def content_size(self) -> int:
+        """Bytes of the body and the attachment."""
+        return len(self.body) + (self.attachment.size if self.attachment else 0)
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """A run of waiting envelopes from the oldest.
+
+    Attributes:
+        count: how many.
+        size: bytes of their headers, bodies and attachments.
+        last: sequence of the newest of them (0: none).
+    """
+
+    count: int
+    size: int
+    last: int
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What waits in a mailbox: envelopes, and bytes of headers, bodies and attachments."""
+
+    count: int
+    size: int
+
+
+class StoreLimits(msgspec.Struct, frozen=True):
+    """When a store says that it is full. Byte limits may be overshot by what is in flight.
+
+    Attributes:
+        mailbox_count: envelopes in one mailbox. A million is a year of two a minute; beyond it
+            nobody is reading.
+        mailbox_bytes: bytes in one mailbox. Four of the largest classic inbox answers.
+        total_bytes: the high-water mark: bytes of everything that waits.
+        min_free_bytes: disk space that is left alone: room for the write-ahead log and for the
+            deletions that make room.
+    """
+
+    mailbox_count: int = 1_000_000
+    mailbox_bytes: int = 16 * 2**30
+    total_bytes: int = 1 << 40
+    min_free_bytes: int = 256 * 2**20
+
+
+class Directory(Protocol):
+    """Accounts and their names.
+
+    D1  `register` returns only when the account and its mailbox are durable, both or neither.
+    D2  A name belongs to the first account that took it, for ever; so does an id.
+    D3  `page` goes in the order of registration, and numbers are never reused.
+    """
+
+    async def register(self, account: Account, mailbox: MailboxId) -> None:
+        """Create an account and its first mailbox.
+
+        Raises:
+            NameTaken, IdTaken: nothing was changed.
+            StoreFull: the high-water mark is reached.
+        """
+
+    async def account(self, account_id: AccountId) -> Account | None:
+        """The account with this id."""
+
+    async def accounts_extent(self) -> DirectoryExtent:
+        """How many accounts there are now; a bound for paging through exactly these."""
+
+    async def accounts_page(self, after: int, up_to: int, limit: int) -> list[tuple[int, Account]]:
+        """At most `limit` accounts with `after` < number <= `up_to`, and their numbers."""
+
+
+class Mailboxes(Protocol):
+    """Envelopes, waiting.
+
+    M1  `append` is all or nothing over the deliveries of a send, and its future is done only when
+        envelopes and the record of the id are durable: kill -9 and power loss, as far as the disk
+        tells the truth.
+    M2  Idempotency: the same (mailboxes, envelope id) with the same body answers as the first time,
+        also after the acknowledgement, and stores nothing. With another body: `IdConflict`. An id
+        older than 30 days or more than an hour ahead: `StaleId`.
+    M3  Order: per mailbox that of the returned sequence numbers, which grow over the whole store,
+        begin at 1 and are never reused, not even that of a deleted newest envelope.
+    M4  A cursor is (epoch, sequence). Restoring a backup makes a new epoch.
+    M5  `read` deletes nothing and is bounded in count and bytes, but gives at least one envelope
+        if there is one, however large.
+    M6  Acknowledging is durable when it returns; doing it twice or for unknown numbers is harmless.
+        The attachment of an acknowledged envelope is removed.
+    M7  Full is an answer, `StoreFull`, that changes nothing: at the limits of `StoreLimits` or of
+        the disk, `append` says so, while reading and acknowledging still work.
+    """
+
+    @property
+    def epoch(self) -> bytes:
+        """16 random bytes, drawn when the store was created or restored."""
+
+    def append(self, send: Send) -> asyncio.Future[tuple[int, ...]]:
+        """Store a send; the future gives one sequence number per delivery, in their order.
+
+        It is a plain function that returns a future, since a task per message costs more than the
+        message. Sends are accepted in the order of the calls.
+
+        Raises:
+            UnknownMailbox, StoreFull, IdConflict, StaleId: through the future; nothing was stored.
+            StoreFailed: through the future; the store has stopped.
+        """
+
+    async def admit(self, mailbox: MailboxId, size: int) -> None:
+        """Ask before receiving a large content whether it would be accepted now.
+
+        Raises:
+            UnknownMailbox, StoreFull.
+        """
+
+    async def extent(self, mailbox: MailboxId, *, max_size: int, overhead: int) -> Extent:
+        """As many whole envelopes from the oldest as fit: size + count * overhead <= max_size.
+
+        At least one, if there is one.
+
+        Raises:
+            UnknownMailbox.
+        """
+
+    async def read(self, mailbox: MailboxId, *, after: int, max_count: int, max_bytes: int) -> list[Envelope]:
+        """Waiting envelopes with sequence > `after`, in order. Attachments are not counted.
+
+        Raises:
+            UnknownMailbox.
+        """
+
+    async def ack(self, mailbox: MailboxId, sequences: Sequence[int]) -> None:
+        """Delete exactly these."""
+
+    async def ack_up_to(self, mailbox: MailboxId, sequence: int) -> None:
+        """Delete everything up to and including this sequence."""
+
+    async def usage(self, mailbox: MailboxId) -> Usage:
+        """What waits.
+
+        Raises:
+            UnknownMailbox.
+        """
+
+
+class Blobs(Protocol):
+    """Contents beside the database.
+
+    B1  A blob can be read only when it is finished; `finish` returns when it is durable whole.
+    B2  Nothing of a discarded blob stays behind, on disk neither.
+    B3  No file stays open between two calls, and no call needs memory beyond the caller's buffer.
+    B4  After a crash, `unfinished` blobs are gone with the next `sweep`, and so are those that
+        nothing refers to.
+    """
+
+    async def create(self, blob: BlobId) -> None:
+        """Begin an empty blob.
+
+        Raises:
+            StoreFull: too little space is left.
+        """
+
+    async def write(self, blob: BlobId, offset: int, data: memoryview) -> None:
+        """Put bytes at an offset. Durable only with `finish`. `data` may be reused afterwards.
+
+        Raises:
+            StoreFull: the disk is full.
+        """
+
+    async def finish(self, blob: BlobId, size: int) -> None:
+        """Make it durable and readable.
+
+        Raises:
+            BlobMissing: it does not have this size.
+        """
+
+    async def read_into(self, blob: BlobId, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer as far as the blob goes; the number of bytes that were read.
+
+        Raises:
+            BlobMissing: no finished blob of this id.
+        """
+
+    async def discard(self, blobs: Iterable[BlobId]) -> None:
+        """Remove them, finished or not; unknown ones are harmless."""
+
+    async def sweep(self, referenced: set[BlobId]) -> int:
+        """Before serving: remove everything unfinished or not referenced; how many were removed."""
+
+
+class Store(Directory, Mailboxes, Protocol):
+    """A directory and mailboxes that live and end together."""
+
+    @property
+    def failed(self) -> asyncio.Future[None]:
+        """Done, with `StoreFailed`, when the disk has failed and the server must stop."""
+
+    async def close(self) -> None:
+        """Finish what was begun, then let go of everything."""

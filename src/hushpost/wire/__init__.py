@@ -1,0 +1,1 @@
+"""Bytes to messages and back. Sans-I/O: no socket, no file, no clock, no randomness."""
