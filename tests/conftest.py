@@ -1,0 +1,52 @@
+"""What every test runs under: nothing of ours may block the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster, BlockBusterFunction
+from sqlcipher3 import dbapi2
+
+FILE_CALLS = (
+    "builtins.open",
+    "io.open",
+    "os.fdatasync",
+    "os.fsync",
+    "os.ftruncate",
+    "os.open",
+    "os.posix_fallocate",
+    "os.pread",
+    "os.preadv",
+    "os.pwrite",
+    "os.pwritev",
+    "socket.getaddrinfo",
+)
+"""Calls that wait for a disk or a resolver and that blockbuster does not know by itself."""
+
+DATABASE_CALLS = {
+    dbapi2.Connection: ("commit", "execute", "executemany", "executescript", "open_blob", "rollback"),
+    dbapi2.Cursor: ("execute", "executemany", "executescript", "fetchall", "fetchmany", "fetchone"),
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_blocking_calls() -> Iterator[BlockBuster]:
+    """A blocking call from `hushpost`, however deep, raises where an event loop is running.
+
+    Tests themselves may read and write files in the loop: only calls with a frame of our package on
+    the stack count.
+    """
+    guard = BlockBuster("hushpost")
+    for name in FILE_CALLS:
+        guard.functions[name] = BlockBusterFunction(None, name, scanned_modules="hushpost")
+    for cls, methods in DATABASE_CALLS.items():
+        for method in methods:
+            guard.functions[f"sqlcipher3.{cls.__name__}.{method}"] = BlockBusterFunction(
+                cls, method, scanned_modules="hushpost"
+            )
+    guard.activate()
+    try:
+        yield guard
+    finally:
+        guard.deactivate()
