@@ -1,0 +1,199 @@
+"""The direction table of the architecture, kept by reading every import of the package.
+
+An import counts wherever it stands: at the top, inside a function, or for the type checker only.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hushpost
+
+ROOT = "hushpost"
+PACKAGE = Path(hushpost.__path__[0])
+
+ROWS = (
+    {"__main__"},
+    {"cli"},
+    {"app", "tui", "web"},
+    {"server", "client", "classic"},
+    {"stores", "settings"},
+    {"wire", "crypto"},
+    {"ids"},
+    {"errors"},
+)
+"""A name imports only from rows below its own; the names of one row do not import each other."""
+
+RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
+
+SIGNATURE_CHECKS = ("crypto.identity", "crypto.prekeys")
+"""All that the server's side may see of `crypto`: it cannot decrypt."""
+
+IO_AND_CLOCK = {
+    "asyncio", "concurrent", "io", "multiprocessing", "pathlib", "random", "select", "selectors", "shutil",
+    "socket", "sqlcipher3", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "uvloop",
+}  # fmt: skip
+RANDOMNESS = {"os", "secrets", "uuid"}
+
+HOMES = {
+    "cryptography": ("crypto.primitives", "classic.crypto"),
+    "nats": ("stores.jetstream",),
+    "sqlcipher3": ("stores.sql",),
+    "sqlite3": ("classic.importer",),
+    "starlette": ("web",),
+    "textual": ("tui",),
+    "typer": ("cli",),
+    "uvicorn": ("web",),
+    "vodozemac": ("crypto",),
+}
+"""Libraries that are imported in one place only, so that they can be left out or replaced."""
+
+
+def within(name: str, *rooms: str) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
+
+
+def imports(module: str, tree: ast.AST, *, is_package: bool) -> Iterator[str]:
+    """The full dotted name of everything that `module` (named from the root) imports."""
+    here = f"{ROOT}.{module}".split(".")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            up = here[: len(here) - node.level + is_package] if node.level else []
+            base = ".".join([*up, *filter(None, [node.module])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def complaints(module: str, source: str, *, is_package: bool = False) -> list[str]:
+    """What a module (named from the root: "stores.sqlite") imports against the rules."""
+    found: list[str] = []
+    for name in imports(module, ast.parse(source), is_package=is_package):
+        inside = name.removeprefix(f"{ROOT}.")
+        rules = outward(module, name) if inside == name else inward(module, inside)
+        found += [f"{module} imports {name}: {rule}" for rule in rules]
+    return found
+
+
+def inward(module: str, other: str) -> Iterator[str]:
+    """Rules for an import of `hushpost.<other>`."""
+    room, target = module.split(".", maxsplit=1)[0], other.split(".", maxsplit=1)[0]
+    if target == "__version__":
+        return
+    if room not in RANK or target not in RANK:
+        yield "a name that the direction table does not know"
+        return
+    if room != target and RANK[target] <= RANK[room]:
+        yield "only rows below its own"
+    if room in {"server", "stores"} and target == "crypto" and not within(other, *SIGNATURE_CHECKS):
+        yield "the server's side sees nothing of crypto but signature checks"
+    if target == "stores" and room not in {"stores", "app"} and not within(other, "stores.base"):
+        yield "only app.py knows concrete stores"
+    if within(other, "classic.gateway", "server") and room not in {target, "app"}:
+        yield "only app.py joins what serves"
+    if within(other, "classic.crypto") and not within(module, "classic"):
+        yield "the old ciphers stay in their room"
+    if within(other, "classic.crypto") and within(module, "classic.gateway", "classic.importer"):
+        yield "the server's side cannot decrypt"
+    if room == "client" and target in {"stores", "server"}:
+        yield "the client keeps its own database and knows no server"
+
+
+def outward(module: str, name: str) -> Iterator[str]:
+    """Rules for an import from outside the package."""
+    library = name.split(".", maxsplit=1)[0]
+    if within(module, "wire", "crypto"):
+        if library in IO_AND_CLOCK:
+            yield "no input, output or clock here"
+        if library in RANDOMNESS and module != "crypto.primitives":
+            yield "randomness only through crypto/primitives.py"
+    if library in HOMES and not within(module, *HOMES[library]):
+        yield f"only in {' and '.join(HOMES[library])}"
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if name := ".".join(parts).removesuffix("__init__").removesuffix("."):
+            yield name, path
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda value: str(value).rsplit("/", 1)[-1])
+def test_every_import_keeps_the_rules(module: str, path: Path) -> None:
+    assert complaints(module, path.read_text(), is_package=path.stem == "__init__") == []
+
+
+def test_the_package_itself_imports_nothing_heavy() -> None:
+    """Whoever asks for `hushpost.__version__` must not load a server."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    names = list(imports("__init__", tree, is_package=False))
+    assert [name for name in names if within(name, f"{ROOT}.app", f"{ROOT}.server", f"{ROOT}.stores")] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "rule"),
+    [
+        ("wire.frames", "from hushpost.stores import base", "rows below"),
+        ("wire.frames", "from hushpost.crypto import identity", "rows below"),
+        ("wire", "from ..stores.base import Store", "rows below"),
+        ("errors", "from hushpost import ids", "rows below"),
+        ("server.net", "import hushpost.classic.payloads", "rows below"),
+        ("classic.client", "def f():\n    from hushpost.client import api", "rows below"),
+        ("settings", "from hushpost.stores.base import StoreLimits", "rows below"),
+        ("stores.sqlite", "from hushpost.settings import Settings", "rows below"),
+        ("server.net", "from ..cli import main", "rows below"),
+        ("brand_new", "from hushpost import errors", "does not know"),
+        ("stores.base", "from hushpost.crypto.seal import open_envelope", "signature checks"),
+        ("server.handlers", "from hushpost.crypto import primitives", "signature checks"),
+        ("classic.gateway", "from hushpost.stores import sqlite", "concrete stores"),
+        ("classic.gateway", "from hushpost.stores.memory import MemoryStore", "concrete stores"),
+        ("cli.serve", "import hushpost.stores", "concrete stores"),
+        ("cli.serve", "from hushpost.stores import *", "concrete stores"),
+        ("cli.classic", "from hushpost.classic.gateway import Gateway", "joins what serves"),
+        ("cli.serve", "from hushpost.server.net import listen", "joins what serves"),
+        ("cli.classic", "from hushpost.classic import crypto", "old ciphers"),
+        ("classic.gateway", "from . import crypto", "cannot decrypt"),
+        ("client.store", "from hushpost.stores import base", "knows no server"),
+        ("wire.frames", "import asyncio.events", "no input, output or clock"),
+        ("wire.frames", "import time", "no input, output or clock"),
+        ("crypto.seal", "import random", "no input, output or clock"),
+        ("crypto.seal", "from os import urandom", "only through crypto/primitives"),
+        ("crypto.seal", "from cryptography.hazmat import primitives", "only in crypto.primitives"),
+        ("classic.client", "import cryptography", "only in crypto.primitives"),
+        ("stores.sqlite", "from sqlcipher3 import dbapi2", "only in stores.sql"),
+        ("client.store", "import sqlite3", "only in classic.importer"),
+        ("cli.main", "import textual", "only in tui"),
+        ("stores.sqlite", "import nats", "only in stores.jetstream"),
+        ("classic.menu", "import typer", "only in cli"),
+    ],
+)
+def test_each_rule_can_fail(module: str, source: str, rule: str) -> None:
+    found = complaints(module, source, is_package="." not in module)
+    assert any(rule in complaint for complaint in found), found
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        (
+            "app",
+            "from hushpost.stores.sqlite import SqliteStore\nfrom hushpost.classic.gateway import Gateway",
+        ),
+        ("app", "from hushpost.server import net"),
+        ("stores.sqlite", "from hushpost.stores import sql\nfrom .base import Store\nimport threading, os"),
+        ("stores", "from .base import Store"),
+        ("stores.sql", "from sqlcipher3 import dbapi2"),
+        ("server.handlers", "from hushpost.crypto.identity import verify"),
+        ("classic.gateway", "from hushpost.stores.base import Store\nfrom . import payloads\nimport asyncio"),
+        ("classic.client", "from . import crypto"),
+        ("crypto.primitives", "import os\nfrom cryptography import x509"),
+        ("cli.main", "from hushpost import __version__\nfrom hushpost import app\nimport typer"),
+        ("wire.frames", "import struct\nimport msgspec\nfrom hushpost.errors import ProtocolError"),
+    ],
+)
+def test_what_is_allowed_passes(module: str, source: str) -> None:
+    assert complaints(module, source, is_package="." not in module) == []
