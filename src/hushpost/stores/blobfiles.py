@@ -1,0 +1,212 @@
+"""Contents as files: `<2 hex>/<hex id>.part` while they grow, `<2 hex>/<hex id>` once they are durable.
+
+The name tells whether a blob is whole: it changes only after the bytes are on the disk, and `finish`
+answers only after the new name is there too. So what a crash leaves behind is a `.part`, or a blob
+that no envelope came to refer to; both go with the next sweep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from hushpost.errors import BlobMissing, StoreError, StoreFailed, StoreFull
+from hushpost.ids import BlobId
+from hushpost.stores.rules import check_disk
+
+T = TypeVar("T")
+
+MIN_FREE_BYTES = 256 * 2**20
+"""Disk space that is left alone, as `StoreLimits.min_free_bytes` says why."""
+
+THREADS = 4
+"""Enough to keep a disk busy; more would only take turns on it, and on the interpreter."""
+
+FLUSH_EVERY = 64 * 2**20
+"""Bytes of one blob between two early flushes: the disk works while the rest is still arriving, and
+the fsync at the end, which the sender waits for, has little left to do."""
+
+_BLOB_NAME = re.compile(r"[0-9a-f]{32}(\.part)?")
+
+
+@dataclass(slots=True)
+class _Growth:
+    """How much of a blob came since its last early flush, and that flush: running, done or failed."""
+
+    unflushed: int = 0
+    flush: asyncio.Future[None] | None = None
+
+
+class FileBlobs:
+    """`base.Blobs` in a folder of a local file system."""
+
+    def __init__(self, folder: Path, min_free_bytes: int = MIN_FREE_BYTES) -> None:
+        self._folder = folder
+        self._min_free = min_free_bytes
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="hush-blobs")
+        self._growing: dict[BlobId, _Growth] = {}
+
+    async def create(self, blob: BlobId) -> None:
+        def run() -> None:
+            part = self._part(blob)
+            part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            disk = os.statvfs(part.parent)
+            check_disk(disk.f_bavail * disk.f_frsize, self._min_free)
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+        await self._run(run)
+
+    async def write(self, blob: BlobId, offset: int, data: memoryview) -> None:
+        def run() -> None:
+            # No O_CREAT: a write that comes after `discard` must not bring the file back.
+            with _opened(self._part(blob), os.O_WRONLY) as file:
+                done = 0
+                while done < len(data):
+                    done += os.pwrite(file, data[done:], offset + done)
+
+        await self._run(run)
+        growth = self._growing.setdefault(blob, _Growth())
+        growth.unflushed += len(data)
+        if growth.unflushed >= FLUSH_EVERY and (growth.flush is None or growth.flush.done()):
+            self._raise_failed(growth)
+            growth.flush = self._start(lambda: self._flush(blob))
+            growth.unflushed = 0
+
+    async def finish(self, blob: BlobId, size: int) -> None:
+        def run() -> None:
+            part, final = self._part(blob), self._final(blob)
+            with _opened(part, os.O_WRONLY) as file:
+                if os.fstat(file).st_size != size:
+                    raise BlobMissing("this blob is not as long as was said")
+                os.fsync(file)
+            part.rename(final)
+            # The new name is an entry of the inner folder, which may itself be new in the outer one.
+            for folder in (final.parent, self._folder):
+                with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as directory:
+                    os.fsync(directory)
+
+        growth = self._growing.pop(blob, _Growth())
+        if growth.flush is not None:
+            await asyncio.wait([growth.flush])
+            self._raise_failed(growth)
+        await self._run(run)
+
+    async def read_into(self, blob: BlobId, offset: int, buffer: memoryview) -> int:
+        def run() -> int:
+            with _opened(self._final(blob), os.O_RDONLY) as file:
+                done = 0
+                while done < len(buffer):
+                    count = os.preadv(file, [buffer[done:]], offset + done)
+                    if not count:
+                        break
+                    done += count
+                return done
+
+        return await self._run(run)
+
+    async def discard(self, blobs: Iterable[BlobId]) -> None:
+        gone = list(blobs)
+
+        def run() -> None:
+            for blob in gone:
+                self._part(blob).unlink(missing_ok=True)
+                self._final(blob).unlink(missing_ok=True)
+
+        for blob in gone:
+            self._growing.pop(blob, None)
+        if gone:
+            await self._run(run)
+
+    async def sweep(self, referenced: set[BlobId]) -> int:
+        kept = {str(blob) for blob in referenced}
+
+        def run() -> int:
+            lost = [path for path in self._files() if path.name not in kept]
+            for path in lost:
+                path.unlink()
+            return len(lost)
+
+        return await self._run(run)
+
+    async def close(self) -> None:
+        """Wait for what was begun; no call may follow."""
+        flushes = [growth.flush for growth in self._growing.values() if growth.flush is not None]
+        if flushes:
+            await asyncio.wait(flushes)
+        self._pool.shutdown(wait=False)
+
+    def _files(self) -> Iterator[Path]:
+        """Every file that is ours by its name; anything else in the folder is not our business."""
+        if self._folder.is_dir():
+            for path in self._folder.glob("[0-9a-f][0-9a-f]/*"):
+                if _BLOB_NAME.fullmatch(path.name) and path.name.startswith(path.parent.name):
+                    yield path
+
+    def _final(self, blob: BlobId) -> Path:
+        name = str(blob)
+        return self._folder / name[:2] / name
+
+    def _part(self, blob: BlobId) -> Path:
+        return self._final(blob).with_suffix(".part")
+
+    def _flush(self, blob: BlobId) -> None:
+        with suppress(FileNotFoundError), _opened(self._part(blob), os.O_WRONLY) as file:
+            os.fdatasync(file)
+
+    def _raise_failed(self, growth: _Growth) -> None:
+        """Pass on the error of an early flush: the disk tells it once, and a later fsync may say yes."""
+        if growth.flush is not None and growth.flush.done():
+            growth.flush.result()
+
+    def _start(self, action: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, _translating, action)
+
+    async def _run(self, action: Callable[[], T]) -> T:
+        """Do it in a thread and wait until it has ended, even when cancelled.
+
+        The thread works on the caller's buffer and must not outlive the call.
+        """
+        work = self._start(action)
+        cancelled: asyncio.CancelledError | None = None
+        while not work.done():
+            try:
+                await asyncio.wait([work])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            work.exception()
+            raise cancelled
+        return work.result()
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    file = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _translating(action: Callable[[], T]) -> T:
+    """Run it; every error of the operating system becomes one of ours."""
+    try:
+        return action()
+    except FileNotFoundError as missing:
+        raise BlobMissing("this content is gone") from missing
+    except OSError as error:
+        raise _translated(error) from error
+
+
+def _translated(error: OSError) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull("the server's disk is full", hint="make room on the server's disk")
+    return StoreFailed(f"the disk refused a content: {os.strerror(error.errno or errno.EIO)}")
