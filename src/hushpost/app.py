@@ -1,0 +1,97 @@
+"""The server's composition root: settings to stores to listeners; signals; shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+import structlog
+
+from hushpost.classic import payloads
+from hushpost.classic.gateway import Gateway
+from hushpost.server.net import Acceptor, listen
+from hushpost.settings import ClassicSettings
+from hushpost.stores.base import Store, StoreLimits
+from hushpost.stores.blobfiles import FileBlobs
+from hushpost.stores.sqlite import SqliteStore
+
+DATABASE = "server.db"
+BLOB_FOLDER = "blobs"
+
+log = structlog.get_logger()
+
+Announce = Callable[[str, int], None]
+"""Called once, with the bound address, when connections are being accepted."""
+
+
+def run_classic(settings: ClassicSettings, limits: StoreLimits, announce: Announce) -> None:
+    """Serve the classic protocol until SIGTERM or Ctrl-C, or until the disk fails.
+
+    Raises:
+        AddressUnavailable, StoreUnusable: before anything was served.
+        StoreFailed: the disk failed; what was answered before is safe.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve_classic(settings, limits, announce))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    if sys.platform != "linux":
+        return asyncio.new_event_loop
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+async def _serve_classic(settings: ClassicSettings, limits: StoreLimits, announce: Announce) -> None:
+    listener = listen(settings.host, settings.port)
+    try:
+        blobs = FileBlobs(settings.data / BLOB_FOLDER, limits.min_free_bytes)
+        store = await SqliteStore.open(settings.data / DATABASE, blobs, limits)
+        try:
+            await _serve_until_stopped(settings, store, blobs, listener, announce)
+        finally:
+            await store.close()
+            await blobs.close()
+    finally:
+        listener.close()
+
+
+async def _serve_until_stopped(
+    settings: ClassicSettings,
+    store: Store,
+    blobs: FileBlobs,
+    listener: socket.socket,
+    announce: Announce,
+) -> None:
+    stopping = _stop_signal()
+    async with asyncio.TaskGroup() as tasks:
+        gateway = Gateway(store, blobs, settings.limits, tasks)
+        acceptor = Acceptor(listener, gateway, settings.limits, payloads.REFUSAL)
+        acceptor.start()
+        host, port = listener.getsockname()[:2]
+        announce(host, port)
+        log.info("serving", protocol="classic")
+        await asyncio.wait({stopping, store.failed}, return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping")
+        await acceptor.stop()
+    log.info("stopped")
+    if store.failed.done():
+        store.failed.result()
+
+
+def _stop_signal() -> asyncio.Future[None]:
+    """Done when the process is asked to stop."""
+    loop = asyncio.get_running_loop()
+    stopping: asyncio.Future[None] = loop.create_future()
+
+    def stop() -> None:
+        if not stopping.done():
+            stopping.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopping

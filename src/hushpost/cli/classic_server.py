@@ -1,0 +1,117 @@
+"""`hush classic serve`: the server of the classic protocol."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hushpost.cli.logs import LogFormat, configure_logs
+from hushpost.errors import UsageError
+from hushpost.settings import ClassicSettings, ListenLimits, parse_address, read_port_file
+from hushpost.stores.base import StoreLimits
+
+WARNING = (
+    "warning: the classic protocol authenticates nobody and hides neither names nor who writes to whom: "
+    "whoever reaches this port can read and delete any inbox, so keep it on a network you trust"
+)
+
+LIMITS = "Limits (docs/reference/classic-server.md gives the reasons)"
+
+
+def _read_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Use the file's keys, named like the options, as defaults: flags and environment win over it."""
+    if path is None:
+        return None
+    known = {name.removeprefix("--") for parameter in context.command.params for name in parameter.opts} - {
+        "config",
+        "help",
+    }
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"the settings file cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"the settings file is not TOML: {error}") from None
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise UsageError(
+            f"the settings file has an unknown key: {unknown[0]}",
+            hint="keys are the long options without dashes in front: " + ", ".join(sorted(known)),
+        )
+    context.default_map = {key.replace("-", "_"): value for key, value in table.items()}
+    return path
+
+
+def _limit(description: str, minimum: float) -> Any:
+    return typer.Option(min=minimum, help=description, rich_help_panel=LIMITS)
+
+
+_LISTEN = ListenLimits()
+_STORE = StoreLimits()
+
+
+def serve(
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="HUSH_CLASSIC_LISTEN",
+            help="Where to listen. Without it, 127.0.0.1 and the port in the file port.info.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path,
+        typer.Option(envvar="HUSH_CLASSIC_DATA", help="Folder of the database and of large contents."),
+    ] = Path(),
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            is_eager=True,
+            callback=_read_config,
+            envvar="HUSH_CLASSIC_CONFIG",
+            help="TOML file with any of these options as keys; flags and environment win over it.",
+        ),
+    ] = None,
+    log_format: Annotated[LogFormat, typer.Option(help="How events are written to stderr.")] = (
+        LogFormat.CONSOLE
+    ),
+    max_connections: Annotated[int, _limit("Open connections.", 1)] = _LISTEN.max_connections,
+    per_address: Annotated[int, _limit("Open connections of one address.", 1)] = _LISTEN.per_address,
+    request_deadline: Annotated[
+        float, _limit("Seconds for a whole request of up to 64 KiB.", 0.1)
+    ] = _LISTEN.request_deadline,
+    min_rate: Annotated[
+        int, _limit("Bytes per second that larger contents must keep up.", 1)
+    ] = _LISTEN.min_rate,
+    stop_deadline: Annotated[
+        float, _limit("Seconds to finish what was begun when stopping.", 0)
+    ] = _LISTEN.stop_deadline,
+    mailbox_count: Annotated[int, _limit("Messages in one inbox.", 1)] = _STORE.mailbox_count,
+    mailbox_bytes: Annotated[int, _limit("Bytes in one inbox.", 1)] = _STORE.mailbox_bytes,
+    total_bytes: Annotated[int, _limit("Bytes in all inboxes.", 1)] = _STORE.total_bytes,
+    min_free_bytes: Annotated[int, _limit("Bytes of disk that are left free.", 0)] = _STORE.min_free_bytes,
+) -> None:
+    """Serve the classic protocol, to the original's clients and ours.
+
+    Stop it with Ctrl-C or SIGTERM: it finishes what it has begun.
+    """
+    from hushpost.app import run_classic  # late: keeps the other commands' start quick
+
+    host, port = parse_address(listen) if listen else ("127.0.0.1", read_port_file(Path("port.info")))
+    configure_logs(log_format)
+    typer.echo(WARNING, err=True)
+    settings = ClassicSettings(
+        host,
+        port,
+        data,
+        ListenLimits(max_connections, per_address, request_deadline, min_rate, stop_deadline),
+    )
+    store_limits = StoreLimits(mailbox_count, mailbox_bytes, total_bytes, min_free_bytes)
+    run_classic(settings, store_limits, _announce)
+
+
+def _announce(host: str, port: int) -> None:
+    typer.echo(f"listening on {f'[{host}]' if ':' in host else host}:{port}")

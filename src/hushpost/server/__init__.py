@@ -1,0 +1,1 @@
+"""The server's own machinery: what every listener needs, whatever protocol it speaks."""
