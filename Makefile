@@ -33,6 +33,9 @@ format: $(READY) ## rewrite the sources in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+fuzz: $(READY) ## attack the decoders for some minutes, with a new seed
+	$(BIN)/python -m tests.fuzz
+
 bench: $(READY) ## every measurement of the README, with its baseline; some minutes
 	$(BIN)/python -m benchmarks
 

@@ -181,12 +181,17 @@ class MessagesDecoder:
     """Incremental decoder of a 1004 payload of any size; it keeps at most one entry header.
 
     `feed` yields a `MessageHeader`, then pieces of its content as views (valid until the next
-    `feed`), then `ContentEnd`; then the next header.
+    `feed`), then `ContentEnd`; then the next header. Exhaust it: what was not drawn from it is lost.
     """
 
     def __init__(self) -> None:
         self._partial = bytearray()
         self._remaining: int | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes kept inside, for tests of the limit."""
+        return len(self._partial)
 
     def feed(self, data: bytes | memoryview) -> Iterator[MessageHeader | memoryview | ContentEnd]:
         view = memoryview(data)
