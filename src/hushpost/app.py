@@ -34,8 +34,11 @@ def run_classic(settings: ClassicSettings, limits: StoreLimits, announce: Announ
         AddressUnavailable, StoreUnusable: before anything was served.
         StoreFailed: the disk failed; what was answered before is safe.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve_classic(settings, limits, announce))
+    with (
+        listen(settings.host, settings.port) as listener,
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+    ):
+        runner.run(_serve_classic(settings, limits, listener, announce))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -46,25 +49,25 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-async def _serve_classic(settings: ClassicSettings, limits: StoreLimits, announce: Announce) -> None:
-    listener = listen(settings.host, settings.port)
+async def _serve_classic(
+    settings: ClassicSettings, limits: StoreLimits, listener: socket.socket, announce: Announce
+) -> None:
+    blobs = FileBlobs(settings.data / BLOB_FOLDER, limits.min_free_bytes)
     try:
-        blobs = FileBlobs(settings.data / BLOB_FOLDER, limits.min_free_bytes)
         store = await SqliteStore.open(settings.data / DATABASE, blobs, limits)
         try:
-            await _serve_until_stopped(settings, store, blobs, listener, announce)
+            await _serve_until_stopped(settings, store, listener, blobs, announce)
         finally:
             await store.close()
-            await blobs.close()
     finally:
-        listener.close()
+        await blobs.close()
 
 
 async def _serve_until_stopped(
     settings: ClassicSettings,
     store: Store,
-    blobs: FileBlobs,
     listener: socket.socket,
+    blobs: FileBlobs,
     announce: Announce,
 ) -> None:
     stopping = _stop_signal()

@@ -19,8 +19,8 @@ SIOCOUTQ = termios.TIOCOUTQ
 INT = struct.Struct("i")
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
-MAX_IDLE_READS = 16
-"""2 MiB behind a request, at one look: nobody sends that by mistake."""
+READS_AT_ONCE = 16
+"""2 MiB behind a request; then it is somebody else's turn."""
 
 SCRATCH = memoryview(bytearray(128 * 1024))
 """Where every connection's small reads go: decoders copy what they keep before the next read."""
@@ -67,18 +67,18 @@ class Channel:
             return 0
 
     def at_end(self) -> bool:
-        """Read away what the peer still sends; whether its side has ended.
+        """Read away what the peer still sends; whether its side is known to have ended.
 
         Raises:
-            ConnectionError: the peer has reset the connection, or will not stop sending.
+            ConnectionError: the peer has reset the connection.
         """
-        for _ in range(MAX_IDLE_READS):
+        for _ in range(READS_AT_ONCE):
             received = self.receive(SCRATCH)
             if received is None:
                 return False
             if not received:
                 return True
-        raise ConnectionAbortedError("the peer keeps sending behind its request")
+        return False
 
     def unsent(self) -> int:
         """Bytes that the peer's kernel has not acknowledged, the end of our side included."""

@@ -62,7 +62,15 @@ class Connection(Protocol):
 class Deliveries:
     """At most one delivery per inbox at a time, and what earlier ones have left open."""
 
-    def __init__(self, store: Store, blobs: Blobs, buffers: BufferPool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        buffers: BufferPool,
+        portion: int = payloads.MAX_RESPONSE_PAYLOAD,
+    ) -> None:
+        """`portion`: bytes of one answer at most, unless a single message is larger."""
+        self._portion = portion
         self._store = store
         self._blobs = blobs
         self._buffers = buffers
@@ -85,7 +93,7 @@ class Deliveries:
                 del self._current[mailbox]
 
     async def _conduct(self, connection: Connection, mailbox: MailboxId) -> None:
-        extent = await self._store.extent(mailbox, max_size=payloads.MAX_RESPONSE_PAYLOAD, overhead=OVERHEAD)
+        extent = await self._store.extent(mailbox, max_size=self._portion, overhead=OVERHEAD)
         size = extent.size + extent.count * OVERHEAD
         connection.allow(size)
         header = ResponseHeader(payloads.VERSION, Response.MESSAGES, size).encode()

@@ -49,14 +49,22 @@ log = structlog.get_logger()
 class Gateway:
     """What all connections share. Call it with an accepted socket: it is the acceptor's factory."""
 
-    def __init__(self, store: Store, blobs: Blobs, limits: ListenLimits, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        limits: ListenLimits,
+        tasks: asyncio.TaskGroup,
+        portion: int = payloads.MAX_RESPONSE_PAYLOAD,
+    ) -> None:
+        """`portion`: bytes of one inbox answer at most."""
         self.loop = asyncio.get_running_loop()
         self.store = store
         self.limits = limits
         self.tasks = tasks
         buffers = BufferPool()
         self.uploads = Uploads(blobs, buffers)
-        self.deliveries = Deliveries(store, blobs, buffers)
+        self.deliveries = Deliveries(store, blobs, buffers, portion)
         self._known: set[bytes] = set()
 
     def __call__(self, accepted: socket.socket, release: Callable[[Connection], None]) -> Connection:
