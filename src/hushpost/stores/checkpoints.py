@@ -1,0 +1,102 @@
+"""Moving what the log holds into the database, without stopping the writer for it.
+
+A thread of its own copies while others write (PASSIVE). When few frames remain, the writer itself does
+the rest (RESTART), which lets the log begin again at its start instead of growing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+
+from hushpost.stores import sql
+
+ROWS_BETWEEN = 20_000
+"""Operations after which a checkpoint begins."""
+
+BYTES_BETWEEN = 32 * 2**20
+"""Bytes after which one begins, for large bodies."""
+
+FEW_FRAMES = 1_000
+"""Pages (4 MB) that the writer may copy itself: some milliseconds."""
+
+RESTART_PATIENCE = 0.05
+"""Seconds that the writer waits for a slow reader (a backup, say) before it goes on without."""
+
+
+class Checkpoints:
+    """Counts what is written, and checkpoints in time. Called by the writer's thread only."""
+
+    def __init__(self, path: Path, writer: sql.Connection) -> None:
+        self._writer = writer
+        self._db = sql.connect(path)
+        sql.make_durable(self._db)
+        self._rows = 0
+        self._bytes = 0
+        self._orders: SimpleQueue[bool] = SimpleQueue()
+        self._done: SimpleQueue[Exception | None] = SimpleQueue()
+        self._running = False
+        self._thread = Thread(target=self._run, name="hush-checkpoints", daemon=True)
+        self._thread.start()
+
+    def wrote(self, rows: int, size: int) -> None:
+        """So much was committed.
+
+        Raises:
+            sql.Error: the disk has failed; a full one has not.
+        """
+        self._rows += rows
+        self._bytes += size
+        if self._running:
+            if not self._done.empty():
+                self._running = False
+                error = self._done.get()
+                if error is not None:
+                    raise error
+                self._checkpoint(self._writer, "RESTART")
+        elif self._rows >= ROWS_BETWEEN or self._bytes >= BYTES_BETWEEN:
+            self._rows = self._bytes = 0
+            self._running = True
+            self._orders.put(True)
+
+    def shrink(self) -> None:
+        """Give the log's room back to the disk, if it can all be copied."""
+        self._checkpoint(self._writer, "TRUNCATE")
+
+    def close(self) -> None:
+        """End the thread; blocks for the checkpoint that is running."""
+        self._orders.put(False)
+        self._thread.join()
+        self._db.close()
+
+    def _run(self) -> None:
+        while self._orders.get():
+            try:
+                remaining = FEW_FRAMES + 1
+                while remaining > FEW_FRAMES:
+                    before, remaining = remaining, self._checkpoint(self._db, "PASSIVE")
+                    if before == remaining:
+                        break  # a reader holds an old page: no progress before it is gone
+            except sql.Error as error:
+                self._done.put(error)
+            else:
+                self._done.put(None)
+
+    def _checkpoint(self, connection: sql.Connection, mode: str) -> int:
+        """Copy; the number of pages left. A full disk or a slow reader only mean: not now."""
+        patient = mode != "PASSIVE"
+        if patient:
+            connection.set_busy_timeout(RESTART_PATIENCE)
+        try:
+            _, logged, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            return int(logged) - int(copied)
+        except sql.Error as error:
+            if sql.code_of(error) not in (sql.Code.FULL, sql.Code.BUSY):
+                raise
+            return 0
+        finally:
+            if patient:
+                with contextlib.suppress(sql.Error):
+                    connection.set_busy_timeout(sql.RUNNING_PATIENCE)

@@ -1,0 +1,219 @@
+"""The checks before a database is used, and its creation.
+
+Promise: a file that is refused has the same bytes as before, whatever is wrong with it. So everything
+is looked at first without SQLite, then through a connection that cannot write.
+
+A new database is built under another name and renamed: under its own name it is whole from the start,
+and a crash in between leaves nothing that the next start could misread.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from hushpost.errors import StoreUnusable
+from hushpost.stores import migrations, sql
+
+T = TypeVar("T")
+
+CHECK_WHOLE = 64 * 2**20
+"""Bytes up to which the whole database is checked at every start (a quarter of a second); beyond, samples."""
+
+_HEADER_BYTES = 100
+_MAGIC = b"SQLite format 3\0"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDatabase:
+    """A database that passed, and the lock that keeps other servers away from it."""
+
+    path: Path
+    connection: sql.Connection
+    lock: int
+
+    def close(self) -> None:
+        """Let go of both; SQLite puts its log away by itself."""
+        self.connection.close()
+        os.close(self.lock)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """A file that belongs to the database, next to it."""
+    return path.with_name(path.name + suffix)
+
+
+def open_database(path: Path) -> OpenDatabase:
+    """Check it, create it if there is none, bring its schema up to date.
+
+    Raises:
+        StoreUnusable: and its bytes are what they were.
+    """
+    sql.check_library()
+    # Before the lock too: beside another program's database we leave nothing, not even a lock file.
+    _inspect(path)
+    lock = _lock(path)
+    try:
+        _inspect(path)
+        if not _size(path):
+            _create(path)
+        _guarded(path, lambda: _examine(path))
+        return OpenDatabase(path, _guarded(path, lambda: _connect(path)), lock)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+def _size(path: Path) -> int:
+    """Bytes of the file; 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _inspect(path: Path) -> None:
+    """Look at the file's header, without SQLite: whose is it, and is it older than we are?"""
+    if path.exists() and not path.is_file():
+        raise StoreUnusable(f"{path} is not a file")
+    if not _size(path):
+        log = beside(path, "-wal")
+        if _size(log):
+            raise StoreUnusable(
+                f"{path} is missing, but its log {log.name} is there",
+                hint="put the database back beside its log, or move the log away",
+            )
+        return
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+        raise StoreUnusable(f"{path} is not a database")
+    if int.from_bytes(header[68:72], "big") != migrations.APPLICATION_ID:
+        _refuse_foreign(path)
+    _check_version(path, int.from_bytes(header[60:64], "big"))
+
+
+def _unreadable(path: Path, error: OSError) -> StoreUnusable:
+    return StoreUnusable(
+        f"{path} cannot be read: {os.strerror(error.errno or 0)}", hint="check its permissions"
+    )
+
+
+def _refuse_foreign(path: Path) -> None:
+    def tables() -> set[str]:
+        with closing(sql.connect(path, "ro", immutable=True)) as connection:
+            rows = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+            return {str(name) for (name,) in rows}
+
+    if {"clients", "messages"} <= _guarded(path, tables):
+        raise StoreUnusable(
+            f"{path} is the database of an old server",
+            hint="run 'hush classic import DIR' to take it over into another folder",
+        )
+    raise StoreUnusable(f"{path} belongs to another program", hint="choose another data folder")
+
+
+def _check_version(path: Path, version: int) -> None:
+    if version > migrations.VERSION:
+        raise StoreUnusable(
+            f"{path} was written by a newer Hushpost", hint="install that version or a newer one"
+        )
+
+
+def _lock(path: Path) -> int:
+    """Keep other servers away, by a lock that ends with the process however it ends.
+
+    It is on a file of its own: closing a database file anywhere in a process drops SQLite's locks on it.
+    """
+    try:
+        lock = os.open(beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StoreUnusable(f"another Hushpost server is using {path}", hint="stop it first") from error
+    return lock
+
+
+def _create(path: Path) -> None:
+    draft = beside(path, ".new")
+    try:
+        for leftover in (draft, beside(draft, "-journal"), beside(draft, "-wal"), beside(draft, "-shm")):
+            leftover.unlink(missing_ok=True)
+        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with closing(sql.connect(draft)) as connection:
+            sql.make_durable(connection)
+            migrations.found(connection)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        draft.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except (OSError, sql.Error) as error:
+        raise StoreUnusable(
+            f"{path} cannot be created: {error}", hint="check the folder and its disk"
+        ) from error
+
+
+def _examine(path: Path) -> None:
+    """Read through it on a connection that cannot write."""
+    with closing(sql.connect(path, "ro")) as connection:
+        _check_version(path, migrations.version_of(connection))
+        if _size(path) <= CHECK_WHOLE:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise StoreUnusable(f"{path} is damaged", hint="restore it from a backup")
+        for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+            for order in ("ASC", "DESC"):
+                connection.execute(f'SELECT * FROM "{table}" ORDER BY 1 {order} LIMIT 1').fetchall()  # noqa: S608
+
+
+def _connect(path: Path) -> sql.Connection:
+    connection = sql.connect(path)
+    try:
+        # Can it be written, and does nobody else hold it? Answered by a transaction that writes nothing.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        sql.make_durable(connection)
+        if migrations.version_of(connection) < migrations.VERSION:
+            migrations.migrate(connection)
+            # The header in the file itself must tell the version: it is what older programs look at.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _guarded(path: Path, action: Callable[[], T]) -> T:
+    try:
+        return action()
+    except sql.Error as error:
+        raise _explained(path, error) from error
+
+
+def _explained(path: Path, error: Exception) -> StoreUnusable:
+    code = sql.code_of(error)
+    if code is sql.Code.BUSY:
+        return StoreUnusable(f"{path} is locked by another program", hint="close it there")
+    if code in (sql.Code.READONLY, sql.Code.CANNOT_OPEN):
+        return StoreUnusable(f"{path} cannot be opened for writing", hint="check permissions and owner")
+    if code is sql.Code.NOT_A_DATABASE:
+        return StoreUnusable(f"{path} is not a database")
+    if code is sql.Code.CORRUPT:
+        return StoreUnusable(f"{path} is damaged", hint="restore it from a backup")
+    return StoreUnusable(f"{path} cannot be opened: {error}")

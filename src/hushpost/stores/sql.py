@@ -1,0 +1,121 @@
+"""The only door to `sqlcipher3`, which is taken for the SQLite inside it, and has no type stubs.
+
+Its errors are not `sqlite3.Error`, and they carry primary result codes only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from sqlcipher3 import dbapi2
+
+from hushpost.errors import StoreUnusable
+
+Row = tuple[Any, ...]
+Parameters = Sequence[object]
+
+Error: type[Exception] = dbapi2.Error
+"""Whatever SQLite reports; ask `code_of`."""
+
+OLDEST_LIBRARY = (3, 51, 3)
+"""The first SQLite without the WAL-reset bug, which could corrupt a database under checkpoints like ours."""
+
+CACHE_KIB = 16 * 1024
+
+OPENING_PATIENCE = 1.0
+"""Seconds to wait, at the start, for a lock of another process before saying so."""
+
+RUNNING_PATIENCE = 30.0
+"""Seconds to wait later: somebody with the `sqlite3` shell should not stop the server."""
+
+
+class Code(IntEnum):
+    """The primary result codes of SQLite that mean something to us."""
+
+    OTHER = -1
+    BUSY = 5
+    READONLY = 8
+    CORRUPT = 11
+    FULL = 13
+    CANNOT_OPEN = 14
+    TOO_BIG = 18
+    CONSTRAINT = 19
+    MISMATCH = 20
+    NOT_A_DATABASE = 26
+
+
+class Cursor(Protocol):
+    """What a statement gave."""
+
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Row]: ...
+    def __iter__(self) -> Iterator[Row]: ...
+    def close(self) -> None: ...
+
+
+class Connection(Protocol):
+    """One connection, without transactions of its own making: BEGIN and COMMIT are written out."""
+
+    @property
+    def in_transaction(self) -> bool: ...
+    def execute(self, statement: str, parameters: Parameters = ..., /) -> Cursor: ...
+    def executemany(self, statement: str, parameters: Iterable[Parameters], /) -> Cursor: ...
+    def set_busy_timeout(self, seconds: float, /) -> None: ...
+    def close(self) -> None: ...
+
+
+OF_THE_STATEMENT = frozenset({Code.TOO_BIG, Code.CONSTRAINT, Code.MISMATCH})
+"""What only the statement is to blame for, not the disk."""
+
+
+def code_of(error: Exception) -> Code:
+    """The primary result code."""
+    number = getattr(error, "sqlite_errorcode", None)
+    return Code(number & 0xFF) if number is not None and number & 0xFF in set(Code) else Code.OTHER
+
+
+def check_library() -> None:
+    """Refuse to run on an SQLite that is known to lose data.
+
+    Raises:
+        StoreUnusable.
+    """
+    if dbapi2.sqlite_version_info < OLDEST_LIBRARY:
+        needed = ".".join(map(str, OLDEST_LIBRARY))
+        raise StoreUnusable(
+            f"SQLite {dbapi2.sqlite_version} can corrupt databases; {needed} or newer is needed",
+            hint="install a newer sqlcipher3",
+        )
+
+
+def connect(path: Path, mode: str = "rw", *, immutable: bool = False) -> Connection:
+    """Open an existing database; the connection may be handed from thread to thread.
+
+    Args:
+        mode: `rw` or `ro`.
+        immutable: take the file as it is, without locks or a look at its log.
+    """
+    address = f"file:{quote(str(path.absolute()))}?mode={mode}" + ("&immutable=1" if immutable else "")
+    connection: Connection = dbapi2.connect(
+        address, uri=True, isolation_level=None, check_same_thread=False, timeout=OPENING_PATIENCE
+    )
+    return connection
+
+
+def make_durable(connection: Connection) -> None:
+    """WAL, and an fsync for every commit, before it is answered. Read back: SQLite ignores what it cannot do.
+
+    Raises:
+        StoreUnusable.
+    """
+    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "wal_autocheckpoint": 0}
+    for name, value in wanted.items():
+        connection.execute(f"PRAGMA {name}={value}")
+        if connection.execute(f"PRAGMA {name}").fetchone()[0] != value:
+            raise StoreUnusable(f"SQLite refuses to set {name} to {value}")
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    connection.execute("PRAGMA cache_spill=OFF")

@@ -1,0 +1,265 @@
+"""What the writer does in the database: one method per operation, inside a transaction it does not end.
+
+An operation that is refused has changed nothing, so that its neighbours in the transaction stand.
+Rows to insert gather until `flush`, and go in with one statement per table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hushpost.errors import IdConflict, IdTaken, NameTaken, UnknownMailbox
+from hushpost.ids import BlobId, EnvelopeId, MailboxId
+from hushpost.stores import rules, sql
+from hushpost.stores.base import ID_RECORD_AGE, Account, Send, StoreLimits, Usage
+
+MAILBOXES_CACHED = 32_768
+"""About 10 MB; a mailbox that is not among them costs one look-up."""
+
+DELETED_AT_ONCE = 2_000
+"""Envelopes that one operation deletes: whoever empties a huge mailbox does not hold up the others."""
+
+FORGET_EVERY = 600
+"""Seconds between two looks for records of ids that have grown too old."""
+
+
+@dataclass(slots=True)
+class _Mailbox:
+    """A row of `mailbox`; `changed` when the row is behind."""
+
+    number: int
+    count: int
+    size: int
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a deletion did.
+
+    Attributes:
+        attachments: to be discarded once this is durable.
+        more: there is more to delete.
+    """
+
+    attachments: list[BlobId]
+    more: bool = False
+
+
+class Tables:
+    """The database as its one writer sees it."""
+
+    def __init__(
+        self, connection: sql.Connection, folder: Path, limits: StoreLimits, clock: Callable[[], float]
+    ) -> None:
+        self._db = connection
+        self._folder = folder
+        self._limits = limits
+        self._clock = clock
+        self._mailboxes: OrderedDict[MailboxId, _Mailbox] = OrderedDict()
+        self._envelope_rows: list[tuple[object, ...]] = []
+        self._seen_rows: dict[tuple[EnvelopeId, int], tuple[int, bytes]] = {}
+        self._changed: list[_Mailbox] = []
+        self._next_forgetting = 0.0
+        self._free = 0
+        self._load()
+
+    # The transaction
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        disk = os.statvfs(self._folder)
+        self._free = disk.f_bavail * disk.f_frsize
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Write down what gathered, and make it durable."""
+        self.flush()
+        self._forget()
+        self._db.executemany(
+            "UPDATE mailbox SET count = ?, size = ? WHERE number = ?",
+            [(box.count, box.size, box.number) for box in self._changed],
+        )
+        self._db.execute("UPDATE store SET last_sequence = ?, size = ?", (self._sequence, self._total))
+        self._db.execute("COMMIT")
+        for box in self._changed:
+            box.changed = False
+        self._changed.clear()
+        while len(self._mailboxes) > MAILBOXES_CACHED:
+            self._mailboxes.popitem(last=False)
+
+    def roll_back(self) -> None:
+        """Be as before `begin`, here and there. A full disk may have ended the transaction already."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._envelope_rows.clear()
+        self._seen_rows.clear()
+        self._changed.clear()
+        self._mailboxes.clear()
+        self._load()
+
+    def flush(self) -> None:
+        """Insert what gathered."""
+        if self._envelope_rows:
+            self._db.executemany("INSERT INTO envelope VALUES (?,?,?,?,?,?,?,?)", self._envelope_rows)
+            self._envelope_rows.clear()
+        if self._seen_rows:
+            self._db.executemany(
+                "INSERT INTO seen VALUES (?,?,?,?)",
+                [(bytes(envelope), box, *record) for (envelope, box), record in self._seen_rows.items()],
+            )
+            self._seen_rows.clear()
+
+    def _load(self) -> None:
+        self._sequence, self._total = self._db.execute("SELECT last_sequence, size FROM store").fetchone()
+
+    # Operations
+
+    def register(self, account: Account, mailbox: MailboxId) -> None:
+        """`Directory.register`."""
+        rules.check_total(self._limits, self._total, 1)
+        rules.check_disk(self._free, self._limits.min_free_bytes)
+        if self._exists("SELECT 1 FROM account WHERE name = ?", account.name):
+            raise NameTaken("this name is taken")
+        if self._exists("SELECT 1 FROM account WHERE id = ?", bytes(account.id)) or self._exists(
+            "SELECT 1 FROM mailbox WHERE id = ?", bytes(mailbox)
+        ):
+            raise IdTaken("this id is taken")
+        (number,) = self._db.execute(
+            "INSERT INTO account (id, name, record) VALUES (?,?,?) RETURNING number",
+            (bytes(account.id), account.name, account.record),
+        ).fetchall()[0]
+        self._db.execute("INSERT INTO mailbox (id, account) VALUES (?,?)", (bytes(mailbox), number))
+
+    def append(self, send: Send) -> tuple[int, ...]:
+        """`Mailboxes.append`."""
+        envelope = send.envelope
+        if envelope is not None:
+            rules.check_age(envelope, self._clock())
+        boxes = [self._mailbox(delivery.mailbox) for delivery in send.deliveries]
+        content = b""
+        if envelope is not None:
+            content = rules.fingerprint(send)
+            repeated = self._repeated(envelope, boxes, content)
+            if repeated is not None:
+                return repeated
+        stored = send.stored_bytes
+        sizes = [len(delivery.header) + stored for delivery in send.deliveries]
+        rules.check_total(self._limits, self._total, sum(sizes))
+        rules.check_disk(self._free, self._limits.min_free_bytes)
+        for box, size in zip(boxes, sizes, strict=True):
+            rules.check_mailbox(self._limits, Usage(box.count, box.size), size)
+
+        raw_id = None if envelope is None else bytes(envelope)
+        attachment = send.attachment
+        blob = bytes(attachment.blob) if attachment else None
+        blob_size = attachment.size if attachment else None
+        first = self._sequence + 1
+        for delivery, box, size in zip(send.deliveries, boxes, sizes, strict=True):
+            self._sequence += 1
+            self._envelope_rows.append(
+                (self._sequence, box.number, size, raw_id, blob, blob_size, delivery.header, send.body)
+            )
+            if envelope is not None:
+                self._seen_rows[envelope, box.number] = (self._sequence, content)
+            self._change(box, 1, size)
+        return tuple(range(first, self._sequence + 1))
+
+    def delete(self, mailbox: MailboxId, sequences: tuple[int, ...]) -> Deleted:
+        """`Mailboxes.ack`, for at most `DELETED_AT_ONCE` of them."""
+        box = self._known(mailbox)
+        if box is None:
+            return Deleted([])
+        self.flush()
+        rows: list[sql.Row] = []
+        for sequence in sequences:
+            rows += self._db.execute(
+                "DELETE FROM envelope WHERE sequence = ? AND mailbox = ? RETURNING size, attachment",
+                (sequence, box.number),
+            ).fetchall()
+        return self._deleted(box, rows)
+
+    def delete_up_to(self, mailbox: MailboxId, sequence: int) -> Deleted:
+        """`Mailboxes.ack_up_to`, as far as one operation may go."""
+        box = self._known(mailbox)
+        if box is None:
+            return Deleted([])
+        self.flush()
+        rows = self._db.execute(
+            "DELETE FROM envelope WHERE sequence IN (SELECT sequence FROM envelope"
+            " WHERE mailbox = ? AND sequence <= ? ORDER BY sequence LIMIT ?) RETURNING size, attachment",
+            (box.number, sequence, DELETED_AT_ONCE),
+        ).fetchall()
+        return self._deleted(box, rows)
+
+    def _deleted(self, box: _Mailbox, rows: list[sql.Row]) -> Deleted:
+        if rows:
+            self._change(box, -len(rows), -sum(size for size, _ in rows))
+        blobs = [BlobId(blob) for _, blob in rows if blob is not None]
+        return Deleted(blobs, len(rows) == DELETED_AT_ONCE)
+
+    # Helpers
+
+    def _exists(self, statement: str, value: object) -> bool:
+        return bool(self._db.execute(statement, (value,)).fetchall())
+
+    def _mailbox(self, mailbox: MailboxId) -> _Mailbox:
+        box = self._known(mailbox)
+        if box is None:
+            raise UnknownMailbox("no such mailbox")
+        return box
+
+    def _known(self, mailbox: MailboxId) -> _Mailbox | None:
+        box = self._mailboxes.get(mailbox)
+        if box is not None:
+            self._mailboxes.move_to_end(mailbox)
+            return box
+        row = self._db.execute(
+            "SELECT number, count, size FROM mailbox WHERE id = ?", (bytes(mailbox),)
+        ).fetchone()
+        if row is None:
+            return None
+        box = self._mailboxes[mailbox] = _Mailbox(*row)
+        return box
+
+    def _change(self, box: _Mailbox, count: int, size: int) -> None:
+        box.count += count
+        box.size += size
+        self._total += size
+        if not box.changed:
+            box.changed = True
+            self._changed.append(box)
+
+    def _repeated(
+        self, envelope: EnvelopeId, boxes: list[_Mailbox], content: bytes
+    ) -> tuple[int, ...] | None:
+        """The answer that this id got before, in this transaction or an earlier one; None if it is new."""
+        stored: dict[int, tuple[int, bytes]] = {
+            box: (sequence, fingerprint)
+            for box, sequence, fingerprint in self._db.execute(
+                "SELECT mailbox, sequence, fingerprint FROM seen WHERE id = ?", (bytes(envelope),)
+            )
+        }
+        known = [self._seen_rows.get((envelope, box.number)) or stored.get(box.number) for box in boxes]
+        if not any(known):
+            return None
+        if any(record is None or record[1] != content for record in known):
+            raise IdConflict("this envelope id was used for another message")
+        return tuple(record[0] for record in known if record)
+
+    def _forget(self) -> None:
+        """Delete some of the records of ids that would be refused as stale anyway."""
+        now = self._clock()
+        if now < self._next_forgetting:
+            return
+        oldest = max(0, int(now - ID_RECORD_AGE)).to_bytes(4, "big")
+        bound = self._db.execute(
+            "SELECT id FROM seen WHERE id < ? ORDER BY id LIMIT 1 OFFSET ?", (oldest, DELETED_AT_ONCE)
+        ).fetchone()
+        self._db.execute("DELETE FROM seen WHERE id < ?", (oldest if bound is None else bound[0],))
+        if bound is None:
+            self._next_forgetting = now + FORGET_EVERY
