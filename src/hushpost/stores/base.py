@@ -285,3 +285,33 @@ class Store(Directory, Mailboxes, Protocol):
 
     async def close(self) -> None:
         """Finish what was begun, then let go of everything."""
+
+
+class Takeover(Protocol):
+    """Filling an empty store with what another system kept, under the numbers that it had there.
+
+    T1  `begin_takeover` is durable, and all or nothing. Later appends get numbers above `last_sequence`,
+        whether the takeover was completed or not.
+    T2  `take_over` is durable, and all or nothing, the position included: after a crash, go on behind
+        what `begin_takeover` answers, and nothing is doubled or left out.
+    T3  Quotas do not apply, since everything was accepted once; a full disk does.
+    """
+
+    async def begin_takeover(self, accounts: Sequence[tuple[Account, MailboxId]], last_sequence: int) -> int:
+        """Create these accounts, in this order. Done again it changes nothing.
+
+        Returns:
+            The sequence up to which envelopes were taken over: 0 at first.
+
+        Raises:
+            StoreUnusable: the store has contents of its own, or of another system.
+            NameTaken, IdTaken: two of the accounts have the same name or id.
+            StoreFull.
+        """
+
+    async def take_over(self, envelopes: Sequence[tuple[MailboxId, Envelope]], up_to: int) -> None:
+        """Store these under their own sequences, which are above the position, which becomes `up_to`.
+
+        Raises:
+            UnknownMailbox, StoreFull: nothing was stored.
+        """

@@ -74,6 +74,17 @@ STEPS: tuple[Step, ...] = (
             ) STRICT, WITHOUT ROWID""",
         ),
     ),
+    Step(
+        "how far the contents of another system were taken over",
+        (
+            # No row: this store began empty. `last_sequence` is the highest number of the other system.
+            """CREATE TABLE takeover (
+                only INTEGER PRIMARY KEY CHECK (only = 1),
+                position INTEGER NOT NULL,
+                last_sequence INTEGER NOT NULL
+            ) STRICT""",
+        ),
+    ),
 )
 
 VERSION = len(STEPS)

@@ -97,13 +97,21 @@ class SqliteStore:
         return self._writer.failed
 
     async def close(self) -> None:
-        thread = self._writer.stop()
-        await self._readers.work(thread.join)
+        """As promised in `base`; a second time is harmless."""
+        writing = self._writer.stop()
+        if writing is None:
+            return
+
+        def run() -> None:
+            writing.join()
+            self._parts.checkpoints.close()
+            self._parts.readers.close()
+            # Last, so that SQLite empties the log into the database and removes it.
+            self._parts.database.close()
+
+        await asyncio.to_thread(run)
         if self._discarding:
             await asyncio.wait(self._discarding)
-        await self._readers.work(self._parts.checkpoints.close)
-        await self._readers.work(self._parts.database.close)
-        self._readers.close()
 
     # The directory
 
@@ -176,3 +184,14 @@ class SqliteStore:
 
     async def _discard(self, deleted: Deleted) -> None:
         await self._blobs.discard(deleted.attachments)
+
+    # Takeover
+
+    async def begin_takeover(self, accounts: Sequence[tuple[Account, MailboxId]], last_sequence: int) -> int:
+        return await self._writer.submit(
+            lambda tables: tables.begin_takeover(accounts, last_sequence), grows=True
+        )
+
+    async def take_over(self, envelopes: Sequence[tuple[MailboxId, Envelope]], up_to: int) -> None:
+        size = sum(len(envelope.body) for _, envelope in envelopes)
+        await self._writer.submit(lambda tables: tables.take_over(envelopes, up_to), size, grows=True)

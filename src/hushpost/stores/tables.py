@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hushpost.errors import IdConflict, IdTaken, NameTaken, UnknownMailbox
+from hushpost.errors import IdConflict, IdTaken, NameTaken, StoreUnusable, UnknownMailbox
 from hushpost.ids import BlobId, EnvelopeId, MailboxId
 from hushpost.stores import rules, sql
-from hushpost.stores.base import ID_RECORD_AGE, Account, Send, StoreLimits, Usage
+from hushpost.stores.base import ID_RECORD_AGE, Account, Envelope, Send, StoreLimits, Usage
 
 MAILBOXES_CACHED = 32_768
 """About 10 MB; a mailbox that is not among them costs one look-up."""
@@ -129,11 +129,7 @@ class Tables:
             "SELECT 1 FROM mailbox WHERE id = ?", bytes(mailbox)
         ):
             raise IdTaken("this id is taken")
-        (number,) = self._db.execute(
-            "INSERT INTO account (id, name, record) VALUES (?,?,?) RETURNING number",
-            (bytes(account.id), account.name, account.record),
-        ).fetchall()[0]
-        self._db.execute("INSERT INTO mailbox (id, account) VALUES (?,?)", (bytes(mailbox), number))
+        self._insert_account(account, mailbox)
 
     def append(self, send: Send) -> tuple[int, ...]:
         """`Mailboxes.append`."""
@@ -202,7 +198,61 @@ class Tables:
         blobs = [BlobId(blob) for _, blob in rows if blob is not None]
         return Deleted(blobs, len(rows) == DELETED_AT_ONCE)
 
+    # Takeover
+
+    def begin_takeover(self, accounts: Sequence[tuple[Account, MailboxId]], last_sequence: int) -> int:
+        """`Takeover.begin_takeover`."""
+        begun = self._db.execute("SELECT position, last_sequence FROM takeover").fetchone()
+        if begun is None:
+            self._found_from(accounts, last_sequence)
+            return 0
+        position, recorded = begun
+        if recorded != last_sequence or not all(self._has(account) for account, _ in accounts):
+            raise StoreUnusable(
+                "the data folder took over another server, or this one at another time",
+                hint="import into an empty folder",
+            )
+        return int(position)
+
+    def _found_from(self, accounts: Sequence[tuple[Account, MailboxId]], last_sequence: int) -> None:
+        rules.check_disk(self._free, self._limits.min_free_bytes)
+        if self._sequence or self._db.execute("SELECT 1 FROM account LIMIT 1").fetchone():
+            raise StoreUnusable("the data folder has contents already", hint="import into an empty folder")
+        if len({account.name for account, _ in accounts}) < len(accounts):
+            raise NameTaken("two accounts have the same name")
+        if len({account.id for account, _ in accounts}) < len(accounts):
+            raise IdTaken("two accounts have the same id")
+        for account, mailbox in accounts:
+            self._insert_account(account, mailbox)
+        self._db.execute("INSERT INTO takeover VALUES (1, 0, ?)", (last_sequence,))
+        self._sequence = last_sequence
+
+    def take_over(self, envelopes: Sequence[tuple[MailboxId, Envelope]], up_to: int) -> None:
+        """`Takeover.take_over`."""
+        rules.check_disk(self._free, self._limits.min_free_bytes)
+        boxes = [self._mailbox(mailbox) for mailbox, _ in envelopes]
+        for box, (_, envelope) in zip(boxes, envelopes, strict=True):
+            size = len(envelope.header) + envelope.content_size
+            attachment = envelope.attachment
+            blob, blob_size = (bytes(attachment.blob), attachment.size) if attachment else (None, None)
+            self._envelope_rows.append(
+                (envelope.sequence, box.number, size, None, blob, blob_size, envelope.header, envelope.body)
+            )
+            self._change(box, 1, size)
+        self._db.execute("UPDATE takeover SET position = ?", (up_to,))
+
     # Helpers
+
+    def _insert_account(self, account: Account, mailbox: MailboxId) -> None:
+        (number,) = self._db.execute(
+            "INSERT INTO account (id, name, record) VALUES (?,?,?) RETURNING number",
+            (bytes(account.id), account.name, account.record),
+        ).fetchall()[0]
+        self._db.execute("INSERT INTO mailbox (id, account) VALUES (?,?)", (bytes(mailbox), number))
+
+    def _has(self, account: Account) -> bool:
+        found = self._db.execute("SELECT name, record FROM account WHERE id = ?", (bytes(account.id),))
+        return bool(found.fetchall() == [(account.name, account.record)])
 
     def _exists(self, statement: str, value: object) -> bool:
         return bool(self._db.execute(statement, (value,)).fetchall())
