@@ -24,6 +24,9 @@ from hushpost.errors import HushpostError, ProfileError, ProtocolError, Unreacha
 MAX_REMEMBERED = 65_536
 """Messages of one fetch that are recognised when they come again; 3 MiB of me.keys at most."""
 
+MAX_TEXT = 1 << 20
+"""Bytes. Nobody reads more than this as a text; `inbox` saves longer ones as files."""
+
 Progress = Callable[[int, int], None]
 """Called with the bytes so far and the bytes in all."""
 
@@ -124,6 +127,8 @@ class Account:
         key = self._key_with(peer)
         try:
             content = crypto.seal_text(key, text)
+            if len(content) > crypto.sealed_size(MAX_TEXT + 1):
+                raise UsageError("a text has at most 1 MiB", hint="send it as a file")
         except ValueError:
             raise UsageError("a text is valid Unicode without NUL", hint="send it as a file") from None
         return self._client.send_message(self._me, peer, MessageType.TEXT, content)
@@ -237,7 +242,7 @@ class Account:
         if key is None:
             raise UsageError(
                 "no key is agreed with this client yet",
-                hint="send it one with `hush classic send-key`, or ask for one with `request-key`",
+                hint="send it one (send-key, 52 in the menu) or ask for one (request-key, 51)",
             )
         return key
 

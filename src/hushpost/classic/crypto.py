@@ -224,7 +224,7 @@ def seal_text(key: PairKey, text: str) -> bytes:
     """
     if "\0" in text:
         raise ValueError("a text cannot hold a NUL character")
-    return b"".join(seal_pieces(key, [text.encode() + b"\0"]))
+    return b"".join(bytes(piece) for piece in seal_pieces(key, [text.encode() + b"\0"]))
 
 
 def open_text(key: PairKey, content: bytes) -> OpenedText:

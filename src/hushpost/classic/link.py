@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from hushpost.errors import Unreachable
+from hushpost.settings import parse_address
 from hushpost.wire.frames import EndOfStream, Event, Frame, FrameDecoder, FrameEnd, Limits, ResponseHeader
 
 DEFAULT_HOST = "127.0.0.1"
@@ -40,13 +41,10 @@ class Address(NamedTuple):
         """Read `HOST:PORT`, `[IPv6]:PORT`, or a port alone, which means this machine.
 
         Raises:
-            ValueError: anything else. The original reads "127.0.0.1" as port 127; this does not.
+            UsageError: anything else. The original reads "127.0.0.1" as port 127; this does not.
         """
-        host, _, port = text.strip().rpartition(":")
-        host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
-        if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536) or text.strip().startswith(":"):
-            raise ValueError("an address is HOST:PORT, or a port alone")
-        return cls(host or DEFAULT_HOST, int(port))
+        text = text.strip()
+        return cls(*parse_address(text if ":" in text else f"{DEFAULT_HOST}:{text}"))
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

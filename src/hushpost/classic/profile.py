@@ -25,7 +25,7 @@ from hushpost.classic.keyring import PairKeys
 from hushpost.classic.link import DEFAULT_TIMEOUT, Address
 from hushpost.classic.payloads import ClientId
 from hushpost.classic.spool import Spool
-from hushpost.errors import ProfileError
+from hushpost.errors import ProfileError, UsageError
 
 MAX_INFO_SIZE = 64 * 1024
 """A true me.info has less than 2 KiB; whatever else lies there is not read into memory."""
@@ -71,7 +71,7 @@ class Profile:
         raw = _read(self._server, "write HOST:PORT of the server into it, or use --server HOST:PORT")
         try:
             return Address.parse(raw.decode().split("\n", 1)[0])
-        except ValueError:
+        except (UnicodeDecodeError, UsageError):
             raise ProfileError(
                 f"{self._server} does not begin with an address",
                 hint="its first line is HOST:PORT, or a port alone for a server on this machine",

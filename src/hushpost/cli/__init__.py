@@ -1,0 +1,68 @@
+"""The command `hush`: one Typer application, and what becomes of errors.
+
+Every error that can be expected is one sentence on stderr, with a hint where there is a way out, and an
+exit code of docs/reference/exit-codes.md. Nobody is shown a traceback for a full disk or a dead server.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from typing import NoReturn
+
+import typer
+
+from hushpost import __version__
+from hushpost.cli import classic, classic_server
+from hushpost.errors import ExitCode, HushpostError
+
+app = typer.Typer(
+    name="hush",
+    help="A self-hosted post office for end-to-end encrypted messages and files.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+classic.app.command()(classic_server.serve)
+app.add_typer(classic.app, name="classic")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hush {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def hush(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and leave."
+    ),
+) -> None:
+    """A self-hosted post office for end-to-end encrypted messages and files."""
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code. Typer itself handles Ctrl-C and a closed pipe."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a letter that the terminal lacks must not be an error
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(prog_name="hush")
+    except HushpostError as error:
+        _say(str(error), error.hint)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"{where}{error.strerror or error}", "")
+        sys.exit(ExitCode.FAILED)
+    sys.exit(ExitCode.OK)
+
+
+def _say(sentence: str, hint: str) -> None:
+    """Escaped, since a sentence may quote what a stranger or a file name brought."""
+    from hushpost.classic.untrusted import printable
+
+    for prefix, text in (("hush: ", sentence), ("  hint: ", hint)):
+        if text:
+            typer.echo(prefix + printable(text), err=True)

@@ -1,0 +1,288 @@
+"""`hush classic ...`: the classic client for people (menu, test) and for scripts (everything else)."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from io import BufferedIOBase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast, get_type_hints
+
+import msgspec
+import typer
+
+from hushpost.classic.link import DEFAULT_TIMEOUT, Address
+from hushpost.classic.untrusted import printable
+from hushpost.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from hushpost.classic.account import Account
+    from hushpost.classic.client import ClassicClient
+    from hushpost.classic.payloads import ClientId
+    from hushpost.classic.profile import Profile
+
+PIECE = 1 << 20
+STDIN = Path("-")
+
+app = typer.Typer(help="The classic protocol: its server, and its client.", no_args_is_help=True)
+
+Recipient = Annotated[str, typer.Argument(metavar="RECIPIENT", help="A name, or an id of 32 digits.")]
+AutoKey = Annotated[bool, typer.Option("--no-auto-key", help="Fail where no key is agreed yet.")]
+
+
+class Session(msgspec.Struct, frozen=True):
+    """What the common options say. Everything is opened only when a command asks for it."""
+
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Working directory, with me.info and server.info.")
+    ] = Path()
+    server: Annotated[
+        str, typer.Option("--server", metavar="HOST:PORT", help="Instead of what server.info says.")
+    ] = ""
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the server.")] = (
+        DEFAULT_TIMEOUT
+    )
+
+    @property
+    def profile(self) -> Profile:
+        from hushpost.classic.profile import Profile
+
+        return Profile(self.directory)
+
+    @property
+    def address(self) -> Address:
+        return Address.parse(self.server) if self.server else self.profile.server()
+
+    @property
+    def client(self) -> ClassicClient:
+        from hushpost.classic.client import ClassicClient
+
+        return ClassicClient(self.address, timeout=self.timeout)
+
+    def account(self) -> Account:
+        from hushpost.classic.account import Account
+
+        return Account(self.profile, self.client)
+
+    def say(self, sentence: str, **fields: object) -> None:
+        """The outcome: a sentence for people, or the fields as one line of JSON."""
+        typer.echo(json.dumps(fields) if self.as_json else sentence)
+
+    def notice(self, sentence: str) -> None:
+        typer.echo(sentence, err=True)
+
+
+P = ParamSpec("P")
+
+
+def command(name: str) -> Callable[[Callable[Concatenate[Session, P], None]], None]:
+    """Register a subcommand whose first parameter is the session; its fields become options of it."""
+
+    def register(function: Callable[Concatenate[Session, P], None]) -> None:
+        fields = get_type_hints(Session, include_extras=True)
+        defaults = {field.name: field.default for field in msgspec.structs.fields(Session)}
+
+        def run(**given: Any) -> None:
+            session = Session(**{name: given.pop(name) for name in fields})
+            cast(Callable[..., None], function)(session, **given)
+
+        own = inspect.signature(function, eval_str=True).parameters
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters = [parameter.replace(kind=kind) for parameter in own.values()][1:] + [
+            inspect.Parameter(name, kind, default=defaults[name], annotation=hint)
+            for name, hint in fields.items()
+        ]
+        run.__dict__["__signature__"] = inspect.Signature(parameters)
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        run.__doc__ = function.__doc__
+        app.command(name)(run)
+
+    return register
+
+
+@command("register")
+def register(
+    session: Session, name: Annotated[str, typer.Argument(help="2 characters to 254 bytes.")]
+) -> None:
+    """Take a name on the server, for ever, and write me.info."""
+    from hushpost.classic.account import register
+
+    identity = register(session.profile, session.client, name)
+    session.say(
+        f"registered {printable(name)} as {identity.client_id}", name=name, id=identity.client_id.hex()
+    )
+
+
+@command("whoami")
+def whoami(session: Session) -> None:
+    """Show the name and the id in me.info, without asking the server."""
+    identity = session.profile.identity()
+    name, client_id = identity.name, identity.client_id.hex()
+    session.say(f"{client_id}  {printable(name)}", name=name, id=client_id)
+
+
+@command("list")
+def list_clients(session: Session) -> None:
+    """List everybody else, in order of registration."""
+    clients = session.account().clients()
+    if session.as_json:
+        session.say("", clients=[{"id": client.client_id.hex(), "name": client.name} for client in clients])
+    else:
+        for client in clients:
+            typer.echo(f"{client.client_id}  {printable(client.name)}")
+
+
+@command("key")
+def key(session: Session, recipient: Recipient) -> None:
+    """Show the public key that a client registered, in hexadecimal."""
+    account = session.account()
+    peer = account.find(recipient)
+    public_key = account.public_key(peer).hex()
+    session.say(public_key, id=peer.hex(), public_key=public_key)
+
+
+@command("request-key")
+def request_key(session: Session, recipient: Recipient) -> None:
+    """Ask a client for a key."""
+    account = session.account()
+    _sent(session, peer := account.find(recipient), account.request_key(peer))
+
+
+@command("send-key")
+def send_key(session: Session, recipient: Recipient) -> None:
+    """Send a client the key of the pair: the one in use, or a fresh one."""
+    account = session.account()
+    _sent(session, peer := account.find(recipient), account.send_key(peer))
+
+
+@command("send")
+def send(
+    session: Session,
+    recipient: Recipient,
+    text: Annotated[str | None, typer.Argument(help="Without it, the text is read from stdin.")] = None,
+    no_auto_key: AutoKey = False,
+) -> None:
+    """Send a text."""
+    account = session.account()
+    if text is None:
+        text = _text_of_stdin()
+    peer = account.find(recipient)
+    key_sent = _ensure_key(session, account, peer, no_auto_key)
+    _sent(session, peer, account.send_text(peer, text), key_sent=key_sent)
+
+
+@command("send-file")
+def send_file(
+    session: Session,
+    recipient: Recipient,
+    path: Annotated[Path, typer.Argument(help="The file, or - for stdin.", allow_dash=True)],
+    no_auto_key: AutoKey = False,
+) -> None:
+    """Send a file of up to 1 GiB. The protocol does not carry its name."""
+    account = session.account()
+    peer = account.find(recipient)
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        key_sent = _ensure_key(session, account, peer, no_auto_key)
+        _sent(session, peer, account.send_file(peer, file, size), key_sent=key_sent)
+
+
+@command("fetch")
+def fetch(session: Session) -> None:
+    """Show the waiting messages, and save the files among them under received/.
+
+    Exit code 10: some could not be opened; all the others were shown.
+    """
+    from hushpost.classic.inbox import Received
+    from hushpost.classic.show import describe
+
+    def show(received: Received) -> None:
+        typer.echo(json.dumps(msgspec.to_builtins(received)) if session.as_json else describe(received))
+
+    summary = session.account().fetch(show)
+    if summary.repeats:
+        session.notice(f"{summary.repeats} messages came again and are not shown twice")
+    if not summary.received and not session.as_json:
+        session.notice("no messages")
+    if summary.not_opened:
+        session.notice(f"{summary.not_opened} of {summary.received} messages could not be opened")
+        raise typer.Exit(ExitCode.UNDECRYPTABLE)
+
+
+@command("menu")
+def menu(session: Session) -> None:
+    """The interactive menu, with the original's numbers."""
+    from hushpost.classic.menu import Menu
+
+    if session.as_json:
+        raise UsageError("the menu is for people and has no JSON form", hint="use the other subcommands")
+    Menu(session.profile, session.client).run()
+
+
+@command("test")
+def self_test(
+    session: Session,
+    address: Annotated[str, typer.Argument(metavar="[HOST:PORT]", help="Instead of server.info.")] = "",
+) -> None:
+    """Try every action against a server, with clients of random names."""
+    from hushpost.classic.client import ClassicClient
+    from hushpost.classic.selftest import SelfTest
+
+    where = Address.parse(address) if address else session.address
+    test = SelfTest(ClassicClient(where, timeout=session.timeout))
+    failed = 0
+    for result in test.run():
+        failed += bool(result.failure)
+        session.say(str(result), step=result.step, passed=not result.failure, failure=result.failure)
+    if failed:
+        session.notice(f"{failed} of {len(test.steps)} steps failed")
+        raise typer.Exit(ExitCode.FAILED)
+    session.notice(f"all {len(test.steps)} steps passed")
+
+
+def _sent(session: Session, peer: ClientId, message_id: int, **fields: object) -> None:
+    session.say(f"sent as message {message_id}", id=peer.hex(), message_id=message_id, **fields)
+
+
+def _ensure_key(session: Session, account: Account, peer: ClientId, no_auto_key: bool) -> bool:
+    """The original has its users negotiate keys by hand; a script is spared that."""
+    if no_auto_key or not account.ensure_key(peer):
+        return False
+    session.notice("no key was agreed with this client yet: a fresh one was sent first")
+    return True
+
+
+def _text_of_stdin() -> str:
+    from hushpost.classic.account import MAX_TEXT
+
+    raw = sys.stdin.buffer.read(MAX_TEXT + 2)
+    try:
+        return raw.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise UsageError("this text is not UTF-8", hint="send it with `hush classic send-file`") from None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BufferedIOBase]:
+    """A file of known size: what is not a regular file is copied into a nameless temporary one first."""
+    from hushpost.classic.client import MAX_CONTENT
+
+    with open(0, "rb", closefd=False) if path == STDIN else path.open("rb") as source:
+        if path != STDIN and stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+            yield source
+            return
+        with tempfile.TemporaryFile() as copy:
+            while piece := source.read(PIECE):
+                if copy.tell() + len(piece) > MAX_CONTENT:
+                    raise UsageError("a message holds at most 1 GiB", hint="split the file")
+                copy.write(piece)
+            copy.flush()
+            copy.seek(0)
+            yield copy
