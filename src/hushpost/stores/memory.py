@@ -236,6 +236,7 @@ class MemoryStore:
         self._closed = True
 
     def _mailbox(self, mailbox: MailboxId) -> _Mailbox:
+        self._check_open()
         if mailbox not in self._mailboxes:
             raise UnknownMailbox("no such mailbox")
         return self._mailboxes[mailbox]

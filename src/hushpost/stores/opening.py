@@ -185,8 +185,10 @@ def _examine(path: Path) -> None:
 def _connect(path: Path) -> sql.Connection:
     connection = sql.connect(path)
     try:
-        # Can it be written, and does nobody else hold it? Answered by a transaction that writes nothing.
+        # Can it be written, and does nobody else hold it? A transaction that is rolled back tells; one
+        # without a write in it would not, since SQLite begins it on a file that can only be read, too.
         connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA user_version={migrations.version_of(connection)}")
         connection.execute("ROLLBACK")
         sql.make_durable(connection)
         if migrations.version_of(connection) < migrations.VERSION:

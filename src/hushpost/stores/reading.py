@@ -25,6 +25,7 @@ class Readers:
 
     def __init__(self, path: Path) -> None:
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="hush-reader")
+        self._closed = False
         self._idle: SimpleQueue[sql.Connection] = SimpleQueue()
         for _ in range(READERS):
             connection = sql.connect(path, "ro")
@@ -36,19 +37,18 @@ class Readers:
         """Run a query in a thread.
 
         Raises:
-            StoreFailed: the database cannot be read.
+            StoreFailed: the database cannot be read, or was closed.
         """
+        if self._closed:
+            raise StoreFailed("the store is closed")
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._query, query)
 
-    async def work(self, action: Callable[[], T]) -> T:
-        """Run anything else that blocks."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, action)
-
     def close(self) -> None:
-        """Close the connections; nothing may be running any more."""
+        """Take no more queries, wait for those that run, close the connections. Blocks."""
+        self._closed = True
+        self._pool.shutdown(wait=True)
         while not self._idle.empty():
             self._idle.get().close()
-        self._pool.shutdown(wait=False)
 
     def _query(self, query: Callable[[sql.Connection], T]) -> T:
         connection = self._idle.get()

@@ -86,12 +86,17 @@ class Writer:
             self._inbox.put(self._gathered)
             self._gathered = []
 
-    def stop(self) -> Thread:
-        """Take nothing more, finish what is queued; the thread that is then to be joined, elsewhere."""
-        if not self._closing:
-            self._closing = True
-            self._hand_over()
-            self._inbox.put(None)
+    def stop(self) -> Thread | None:
+        """Take nothing more, and finish what is queued.
+
+        Returns:
+            The thread to be joined, outside the loop; None if it was stopped before.
+        """
+        if self._closing:
+            return None
+        self._closing = True
+        self._hand_over()
+        self._inbox.put(None)
         return self._thread
 
     def _answer(self, outcomes: list[Outcome]) -> None:
