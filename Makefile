@@ -19,7 +19,7 @@ $(READY): requirements/dev.txt pyproject.toml
 	@touch $@
 
 demo: $(READY) ## the main job, end to end, checked; cleans up after itself
-	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python -m demo
 
 test: $(READY) ## all tests
 	$(BIN)/python -m pytest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,13 @@ import msgspec
 from hushpost.errors import ProfileError, UsageError
 
 MIB = 1 << 20
+
+
+class LogFormat(StrEnum):
+    """How events are written: for people, or one JSON object a line."""
+
+    CONSOLE = "console"
+    JSON = "json"
 
 
 class ListenLimits(msgspec.Struct, frozen=True):

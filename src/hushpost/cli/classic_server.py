@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hushpost.cli.logs import LogFormat, configure_logs
 from hushpost.errors import UsageError
-from hushpost.settings import ClassicSettings, ListenLimits, parse_address, read_port_file
+from hushpost.settings import ClassicSettings, ListenLimits, LogFormat, parse_address, read_port_file
 from hushpost.stores.base import StoreLimits
 
 WARNING = (
@@ -99,6 +98,7 @@ def serve(
     Stop it with Ctrl-C or SIGTERM: it finishes what it has begun.
     """
     from hushpost.app import run_classic  # late: keeps the other commands' start quick
+    from hushpost.cli.logs import configure_logs
 
     host, port = parse_address(listen) if listen else ("127.0.0.1", read_port_file(Path("port.info")))
     configure_logs(log_format)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from enum import StrEnum
 
 import structlog
 
-
-class LogFormat(StrEnum):
-    CONSOLE = "console"
-    JSON = "json"
+from hushpost.settings import LogFormat
 
 
 def configure_logs(log_format: LogFormat) -> None:

@@ -1,0 +1,41 @@
+"""`python -m benchmarks [NAME ...]`: run some or all."""
+
+from __future__ import annotations
+
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks import contents, fetches, idle, sends
+
+
+class Benchmark(StrEnum):
+    SENDS = "sends"
+    FETCHES = "fetches"
+    CONTENTS = "contents"
+    IDLE = "idle"
+
+
+MAINS = {
+    Benchmark.SENDS: sends.main,
+    Benchmark.FETCHES: fetches.main,
+    Benchmark.CONTENTS: contents.main,
+    Benchmark.IDLE: idle.main,
+}
+
+
+def main(
+    names: Annotated[list[Benchmark] | None, typer.Argument(help="Which; all without any.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where to keep the data: the disk to measure.")] = None,
+) -> None:
+    """Measure, and print a table and a line of JSON for each."""
+    for name in names or list(Benchmark):
+        with tempfile.TemporaryDirectory(dir=folder) as data:
+            MAINS[name](Path(data))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,27 @@
+"""`python -m demo`: tell the story in a temporary folder; exit code 0 only if all of it was true."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from demo import classic
+from demo.story import NotTrue, console
+
+
+def main() -> int:
+    begun = time.perf_counter()
+    try:
+        with tempfile.TemporaryDirectory(prefix="hushpost-demo-") as folder:
+            classic.tell(Path(folder))
+    except NotTrue as claim:
+        console.print(f"\n[red]The demo failed:[/] {claim}", markup=True)
+        return 1
+    console.print(f"\nAll of it was true. {time.perf_counter() - begun:.1f} s; everything is cleaned up.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
