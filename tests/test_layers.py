@@ -30,6 +30,31 @@ ROWS = (
 
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
 
+ANYBODY = tuple(RANK)
+SERVING = ("server", "stores", "classic.gateway", "classic.importer", "classic.oldserver")
+
+FENCES = (
+    ("stores.base", ANYBODY, ""),
+    (
+        "stores.sql",
+        ("stores", "classic.oldserver"),
+        "only for stores, and the reader of an old server's database",
+    ),
+    ("stores", ("stores", "app"), "only app.py knows concrete stores"),
+    ("server", ("server", "app"), "only app.py joins what serves"),
+    ("classic.gateway", ("classic", "app"), "only app.py joins what serves"),
+    ("classic.crypto", ("classic",), "the old ciphers stay in their room"),
+)
+"""What is guarded, who may import it, and the rule; the first that fits counts."""
+
+DENIALS = (
+    (SERVING, "classic.crypto", "the server's side cannot decrypt"),
+    (SERVING, "crypto", "the server's side sees nothing of crypto but signature checks"),
+    (("client",), "stores", "the client keeps its own database and knows no server"),
+    (("client",), "server", "the client keeps its own database and knows no server"),
+)
+"""Who may not import what."""
+
 SIGNATURE_CHECKS = ("crypto.identity", "crypto.prekeys")
 """All that the server's side may see of `crypto`: it cannot decrypt."""
 
@@ -37,13 +62,15 @@ IO_AND_CLOCK = {
     "asyncio", "concurrent", "io", "multiprocessing", "pathlib", "random", "select", "selectors", "shutil",
     "socket", "sqlcipher3", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "uvloop",
 }  # fmt: skip
+BANNED = {"sqlite3"}
+"""The interpreter's own SQLite may be one that can corrupt databases; `stores.sql` has a newer one."""
+
 RANDOMNESS = {"os", "secrets", "uuid"}
 
 HOMES = {
     "cryptography": ("crypto.primitives", "classic.crypto"),
     "nats": ("stores.jetstream",),
     "sqlcipher3": ("stores.sql",),
-    "sqlite3": ("classic.importer",),
     "starlette": ("web",),
     "textual": ("tui",),
     "typer": ("cli",),
@@ -89,18 +116,12 @@ def inward(module: str, other: str) -> Iterator[str]:
         return
     if room != target and RANK[target] <= RANK[room]:
         yield "only rows below its own"
-    if room in {"server", "stores"} and target == "crypto" and not within(other, *SIGNATURE_CHECKS):
-        yield "the server's side sees nothing of crypto but signature checks"
-    if target == "stores" and room not in {"stores", "app"} and not within(other, "stores.base"):
-        yield "only app.py knows concrete stores"
-    if within(other, "classic.gateway", "server") and room not in {target, "app"}:
-        yield "only app.py joins what serves"
-    if within(other, "classic.crypto") and not within(module, "classic"):
-        yield "the old ciphers stay in their room"
-    if within(other, "classic.crypto") and within(module, "classic.gateway", "classic.importer"):
-        yield "the server's side cannot decrypt"
-    if room == "client" and target in {"stores", "server"}:
-        yield "the client keeps its own database and knows no server"
+    fences = [(insiders, rule) for guarded, insiders, rule in FENCES if within(other, guarded)]
+    if fences and not within(module, *fences[0][0]):
+        yield fences[0][1]
+    for who, what, rule in DENIALS:
+        if within(module, *who) and within(other, what) and not within(other, *SIGNATURE_CHECKS):
+            yield rule
 
 
 def outward(module: str, name: str) -> Iterator[str]:
@@ -111,6 +132,8 @@ def outward(module: str, name: str) -> Iterator[str]:
             yield "no input, output or clock here"
         if library in RANDOMNESS and module != "crypto.primitives":
             yield "randomness only through crypto/primitives.py"
+    if library in BANNED:
+        yield "never: there is a better one"
     if library in HOMES and not within(module, *HOMES[library]):
         yield f"only in {' and '.join(HOMES[library])}"
 
@@ -165,7 +188,8 @@ def test_the_package_itself_imports_nothing_heavy() -> None:
         ("crypto.seal", "from cryptography.hazmat import primitives", "only in crypto.primitives"),
         ("classic.client", "import cryptography", "only in crypto.primitives"),
         ("stores.sqlite", "from sqlcipher3 import dbapi2", "only in stores.sql"),
-        ("client.store", "import sqlite3", "only in classic.importer"),
+        ("classic.importer", "import sqlite3", "never"),
+        ("classic.gateway", "from hushpost.stores import sql", "only for stores"),
         ("cli.main", "import textual", "only in tui"),
         ("stores.sqlite", "import nats", "only in stores.jetstream"),
         ("classic.menu", "import typer", "only in cli"),
@@ -187,6 +211,7 @@ def test_each_rule_can_fail(module: str, source: str, rule: str) -> None:
         ("stores.sqlite", "from hushpost.stores import sql\nfrom .base import Store\nimport threading, os"),
         ("stores", "from .base import Store"),
         ("stores.sql", "from sqlcipher3 import dbapi2"),
+        ("classic.oldserver", "from hushpost.stores import sql"),
         ("server.handlers", "from hushpost.crypto.identity import verify"),
         ("classic.gateway", "from hushpost.stores.base import Store\nfrom . import payloads\nimport asyncio"),
         ("classic.client", "from . import crypto"),
