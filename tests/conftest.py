@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, BlockBusterFunction
 from sqlcipher3 import dbapi2
+
+from harness.process import ServerProcess, classic_server
 
 FILE_CALLS = (
     "builtins.open",
@@ -50,3 +53,10 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
         yield guard
     finally:
         guard.deactivate()
+
+
+@pytest.fixture(name="classic_server")
+def running_classic_server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A classic server in a process of its own, with its data in `tmp_path / "server"`."""
+    with ServerProcess(classic_server(tmp_path / "server")) as server:
+        yield server

@@ -7,11 +7,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
 from hushpost.classic import payloads
 from hushpost.classic.gateway import Gateway
+from hushpost.errors import StoreUnusable
 from hushpost.server.net import Acceptor, listen
 from hushpost.settings import ClassicSettings
 from hushpost.stores.base import Store, StoreLimits
@@ -34,11 +36,21 @@ def run_classic(settings: ClassicSettings, limits: StoreLimits, announce: Announ
         AddressUnavailable, StoreUnusable: before anything was served.
         StoreFailed: the disk failed; what was answered before is safe.
     """
+    _make_folder(settings.data)
     with (
         listen(settings.host, settings.port) as listener,
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
     ):
         runner.run(_serve_classic(settings, limits, listener, announce))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnusable(
+            f"the data folder cannot be used: {error.strerror}", hint="choose another one with --data"
+        ) from None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
