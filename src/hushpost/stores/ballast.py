@@ -6,10 +6,13 @@ import contextlib
 import os
 from pathlib import Path
 
-BALLAST_BYTES = 4 * 2**20
-"""Room for the log of some hundred deletions, and for writing it back to the database."""
+from hushpost.stores.checkpoints import BYTES_BETWEEN
 
-REFILL_FREE = 4 * BALLAST_BYTES
+BALLAST_BYTES = 2 * BYTES_BETWEEN
+"""Room for all that the log holds which is new to the database: once it is copied there, the log begins
+again at its start, and deletions are written without any more room, as many as there are to come."""
+
+REFILL_FREE = 3 * BALLAST_BYTES
 """Free bytes at which the ballast is put aside again."""
 
 

@@ -16,8 +16,8 @@ from hushpost.stores import sql
 ROWS_BETWEEN = 20_000
 """Operations after which a checkpoint begins."""
 
-BYTES_BETWEEN = 32 * 2**20
-"""Bytes after which one begins, for large bodies."""
+BYTES_BETWEEN = 16 * 2**20
+"""Bytes after which one begins, for large bodies. `ballast` is measured by it."""
 
 FEW_FRAMES = 1_000
 """Pages (4 MB) that the writer may copy itself: some milliseconds."""
