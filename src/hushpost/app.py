@@ -6,17 +6,19 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
 
 from hushpost.classic import payloads
 from hushpost.classic.gateway import Gateway
+from hushpost.classic.importer import ImportReport, Progress, import_old_server
 from hushpost.errors import StoreUnusable
 from hushpost.server.net import Acceptor, listen
 from hushpost.settings import ClassicSettings
-from hushpost.stores.base import Store, StoreLimits
+from hushpost.stores.base import Blobs, Store, StoreLimits
 from hushpost.stores.blobfiles import FileBlobs
 from hushpost.stores.sqlite import SqliteStore
 
@@ -37,11 +39,30 @@ def run_classic(settings: ClassicSettings, limits: StoreLimits, announce: Announ
         StoreFailed: the disk failed; what was answered before is safe.
     """
     _make_folder(settings.data)
-    with (
-        listen(settings.host, settings.port) as listener,
-        asyncio.Runner(loop_factory=_loop_factory()) as runner,
-    ):
+    with listen(settings.host, settings.port) as listener, _runner() as runner:
         runner.run(_serve_classic(settings, limits, listener, announce))
+
+
+def import_classic(source: Path, data: Path, progress: Progress) -> ImportReport:
+    """Take over the old server in the folder `source` into a new one in `data`.
+
+    Raises:
+        StoreUnusable: either is not what it should be, or they are the same.
+        StoreFull, StoreFailed: go on by calling it again.
+    """
+    if data.resolve() == source.resolve():
+        raise StoreUnusable(
+            "the old server's folder cannot be the new one's",
+            hint="name another folder with --data; the old one stays as it is",
+        )
+    _make_folder(data)
+    with _runner() as runner:
+        return runner.run(_import_classic(source, data, progress))
+
+
+async def _import_classic(source: Path, data: Path, progress: Progress) -> ImportReport:
+    async with _opened(data, StoreLimits()) as (store, blobs):
+        return await import_old_server(source, store, blobs, progress)
 
 
 def _make_folder(folder: Path) -> None:
@@ -53,6 +74,10 @@ def _make_folder(folder: Path) -> None:
         ) from None
 
 
+def _runner() -> asyncio.Runner:
+    return asyncio.Runner(loop_factory=_loop_factory())
+
+
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     if sys.platform != "linux":
         return asyncio.new_event_loop
@@ -61,25 +86,32 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-async def _serve_classic(
-    settings: ClassicSettings, limits: StoreLimits, listener: socket.socket, announce: Announce
-) -> None:
-    blobs = FileBlobs(settings.data / BLOB_FOLDER, limits.min_free_bytes)
+@asynccontextmanager
+async def _opened(data: Path, limits: StoreLimits) -> AsyncIterator[tuple[SqliteStore, FileBlobs]]:
+    """The stores in a data folder, for as long as the block lasts."""
+    blobs = FileBlobs(data / BLOB_FOLDER, limits.min_free_bytes)
     try:
-        store = await SqliteStore.open(settings.data / DATABASE, blobs, limits)
+        store = await SqliteStore.open(data / DATABASE, blobs, limits)
         try:
-            await _serve_until_stopped(settings, store, listener, blobs, announce)
+            yield store, blobs
         finally:
             await store.close()
     finally:
         await blobs.close()
 
 
+async def _serve_classic(
+    settings: ClassicSettings, limits: StoreLimits, listener: socket.socket, announce: Announce
+) -> None:
+    async with _opened(settings.data, limits) as (store, blobs):
+        await _serve_until_stopped(settings, store, blobs, listener, announce)
+
+
 async def _serve_until_stopped(
     settings: ClassicSettings,
     store: Store,
+    blobs: Blobs,
     listener: socket.socket,
-    blobs: FileBlobs,
     announce: Announce,
 ) -> None:
     stopping = _stop_signal()

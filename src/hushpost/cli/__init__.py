@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 classic.app.command()(classic_server.serve)
+classic.app.command("import")(classic_server.import_)
 app.add_typer(classic.app, name="classic")
 
 

@@ -1,7 +1,8 @@
-"""`hush classic serve`: the server of the classic protocol."""
+"""`hush classic serve` and `hush classic import`: the server of the classic protocol."""
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -115,3 +116,40 @@ def serve(
 
 def _announce(host: str, port: int) -> None:
     typer.echo(f"listening on {f'[{host}]' if ':' in host else host}:{port}")
+
+
+def import_(
+    source: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The old server's folder, with server.db and files/.")
+    ],
+    data: Annotated[
+        Path, typer.Option(envvar="HUSH_CLASSIC_DATA", help="Folder of the new server: another one.")
+    ] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    """Take over an old server: its clients and waiting messages, under their ids and in their order.
+
+    The old server must be stopped; its folder stays as it is. If this is interrupted, call it again.
+    """
+    import msgspec
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from hushpost.app import import_classic
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("messages", total=None)
+        report = import_classic(
+            source, data, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+        return
+    again = ", going on where an earlier run ended" if report.resumed else ""
+    typer.echo(f"took over {report.clients} clients and {report.messages} messages{again}")
+    for ids, what in (
+        (report.missing, "had lost their file and now say -Missing-, as the old server did"),
+        (report.left_out, "were to clients that the old server does not know, and were left out"),
+    ):
+        if ids:
+            typer.echo(f"{len(ids)} messages {what}: " + ", ".join(map(str, ids)))

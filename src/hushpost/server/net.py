@@ -11,9 +11,8 @@ import asyncio
 import errno
 import resource
 import socket
-from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -55,7 +54,25 @@ Factory = Callable[[socket.socket, Callable[[Connection], None]], Connection]
 """Makes a connection of an accepted, non-blocking socket and its `release`."""
 
 
-def listen(host: str, port: int) -> socket.socket:
+class Listener(socket.socket):
+    """A listening TCP socket. Its `accept` leaves out what the standard one does for every family."""
+
+    _accept: Callable[[], tuple[int, Any]]
+    """What `socket.accept` itself is built on; the type stubs leave it out."""
+
+    def __init__(self, family: int, kind: int, proto: int) -> None:
+        super().__init__(family, kind, proto)
+        self._kind = (int(family), int(kind), int(proto))
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """A connection, non-blocking, and its peer's address."""
+        descriptor, address = self._accept()
+        accepted = socket.socket(*self._kind, fileno=descriptor)
+        accepted.setblocking(False)
+        return accepted, address
+
+
+def listen(host: str, port: int) -> Listener:
     """A listening, non-blocking socket; address reuse lets a restarted server begin at once.
 
     Raises:
@@ -65,7 +82,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, proto, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, proto)
+        listener = Listener(family, kind, proto)
     except OSError as error:
         raise _unavailable(host, port, error) from None
     try:
@@ -113,7 +130,7 @@ class Acceptor:
         self._refusal = refusal
         self._capacity = descriptor_budget(limits.max_connections)
         self._open: dict[Connection, str] = {}
-        self._per_address: Counter[str] = Counter()
+        self._per_address: dict[str, int] = {}
         self._accepting = False
         self._stopping = False
         self._drained = asyncio.Event()
@@ -158,11 +175,11 @@ class Acceptor:
                 self._loop.call_later(SWEEP_SECONDS, self._resume)
                 log.warning("accepting pauses: out of resources", reason=error.strerror)
                 return
-            accepted.setblocking(False)
             self._admit(accepted, address[0])
 
     def _admit(self, accepted: socket.socket, host: str) -> None:
-        if self._per_address[host] >= self._limits.per_address:
+        already = self._per_address.get(host, 0)
+        if already >= self._limits.per_address:
             with accepted:
                 try:
                     accepted.send(self._refusal)
@@ -171,13 +188,15 @@ class Acceptor:
             return
         connection = self._factory(accepted, self._release)
         self._open[connection] = host
-        self._per_address[host] += 1
+        self._per_address[host] = already + 1
         connection.start()
 
     def _release(self, connection: Connection) -> None:
         host = self._open.pop(connection)
-        self._per_address[host] -= 1
-        if not self._per_address[host]:
+        left = self._per_address[host] - 1
+        if left:
+            self._per_address[host] = left
+        else:
             del self._per_address[host]
         if not self._accepting:
             self._resume()
