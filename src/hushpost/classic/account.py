@@ -259,10 +259,16 @@ class Account:
 
 
 def _read(file: BufferedIOBase, size: int, progress: Progress | None) -> Iterator[memoryview]:
-    """A file's content as views, each valid until the next. `send_stream` checks the size."""
+    """A file's content as views, each valid until the next.
+
+    Raises:
+        UsageError: it is not `size` bytes; padding would hide a small difference.
+    """
     buffer, done = memoryview(bytearray(PIECE)), 0
     while count := file.readinto(buffer):
         done += count
         yield buffer[:count]
         if progress:
             progress(done, size)
+    if done != size:
+        raise UsageError("the file changed its size while it was being sent; nothing was sent")

@@ -90,13 +90,14 @@ def open_text(keys: Sequence[PairKey], content: bytes) -> OpenedText:
         Undecryptable: no key fits.
     """
     opened: list[OpenedText] = []
+    failure = Undecryptable(NO_KEY)
     for key in keys:
         try:
             opened.append(crypto.open_text(key, content))
-        except Undecryptable:
-            continue
+        except Undecryptable as error:
+            failure = error
     if not opened:
-        raise Undecryptable(NOT_OPENED if keys else NO_KEY)
+        raise failure
     return max(opened, key=lambda text: (text.strict, text.readable))
 
 
