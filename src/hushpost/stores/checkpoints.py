@@ -14,7 +14,12 @@ from threading import Thread
 from hushpost.stores import sql
 
 ROWS_BETWEEN = 20_000
-"""Operations after which a checkpoint begins."""
+"""Operations after which a checkpoint begins. Fewer would write the pages of busy mailboxes more often."""
+
+COMMITS_BETWEEN = 1_000
+"""Transactions after which one begins, for those that are nearly alone in theirs: 17 KB of log each. It
+keeps the log short, and a log that began again is overwritten instead of extended, which halves the time
+of an fsync."""
 
 BYTES_BETWEEN = 16 * 2**20
 """Bytes after which one begins, for large bodies. `ballast` is measured by it."""
@@ -34,6 +39,7 @@ class Checkpoints:
         self._db = sql.connect(path)
         sql.make_durable(self._db)
         self._rows = 0
+        self._commits = 0
         self._bytes = 0
         self._orders: SimpleQueue[bool] = SimpleQueue()
         self._done: SimpleQueue[Exception | None] = SimpleQueue()
@@ -47,6 +53,7 @@ class Checkpoints:
         Raises:
             sql.Error: the disk has failed; a full one has not.
         """
+        self._commits += 1
         self._rows += rows
         self._bytes += size
         if self._running:
@@ -56,8 +63,8 @@ class Checkpoints:
                 if error is not None:
                     raise error
                 self._checkpoint(self._writer, "RESTART")
-        elif self._rows >= ROWS_BETWEEN or self._bytes >= BYTES_BETWEEN:
-            self._rows = self._bytes = 0
+        elif self._rows >= ROWS_BETWEEN or self._commits >= COMMITS_BETWEEN or self._bytes >= BYTES_BETWEEN:
+            self._rows = self._commits = self._bytes = 0
             self._running = True
             self._orders.put(True)
 

@@ -62,7 +62,9 @@ class Readers:
 
 def account(db: sql.Connection, account_id: AccountId) -> Account | None:
     """`Directory.account`."""
-    row = db.execute("SELECT id, name, record FROM account WHERE id = ?", (bytes(account_id),)).fetchone()
+    row = db.execute(
+        "SELECT id, name, record FROM account WHERE id = ?", (sql.binary(account_id),)
+    ).fetchone()
     return _account(row) if row else None
 
 
@@ -84,7 +86,7 @@ def accounts_page(db: sql.Connection, after: int, up_to: int, limit: int) -> lis
 
 def usage(db: sql.Connection, mailbox: MailboxId) -> Usage:
     """`Mailboxes.usage`."""
-    row = db.execute("SELECT count, size FROM mailbox WHERE id = ?", (bytes(mailbox),)).fetchone()
+    row = db.execute("SELECT count, size FROM mailbox WHERE id = ?", (sql.binary(mailbox),)).fetchone()
     if row is None:
         raise UnknownMailbox("no such mailbox")
     return Usage(*row)
@@ -101,7 +103,7 @@ def extent(db: sql.Connection, mailbox: MailboxId, max_size: int, overhead: int)
     row = db.execute(
         "SELECT number, count, size, ifnull((SELECT max(sequence) FROM envelope WHERE mailbox = number), 0)"
         " FROM mailbox WHERE id = ?",
-        (bytes(mailbox),),
+        (sql.binary(mailbox),),
     ).fetchone()
     if row is None:
         raise UnknownMailbox("no such mailbox")
@@ -128,7 +130,7 @@ def read(
     db: sql.Connection, mailbox: MailboxId, after: int, max_count: int, max_bytes: int
 ) -> list[Envelope]:
     """`Mailboxes.read`."""
-    row = db.execute("SELECT number FROM mailbox WHERE id = ?", (bytes(mailbox),)).fetchone()
+    row = db.execute("SELECT number FROM mailbox WHERE id = ?", (sql.binary(mailbox),)).fetchone()
     if row is None:
         raise UnknownMailbox("no such mailbox")
     rows = db.execute(

@@ -61,7 +61,7 @@ class Tables:
         self._limits = limits
         self._clock = clock
         self._mailboxes: OrderedDict[MailboxId, _Mailbox] = OrderedDict()
-        self._envelope_rows: list[tuple[object, ...]] = []
+        self._envelope_rows: dict[str, list[tuple[object, ...]]] = {}
         self._seen_rows: dict[tuple[EnvelopeId, int], tuple[int, bytes]] = {}
         self._changed: list[_Mailbox] = []
         self._next_forgetting = 0.0
@@ -104,13 +104,17 @@ class Tables:
 
     def flush(self) -> None:
         """Insert what gathered."""
-        if self._envelope_rows:
-            self._db.executemany("INSERT INTO envelope VALUES (?,?,?,?,?,?,?,?)", self._envelope_rows)
-            self._envelope_rows.clear()
+        for columns, rows in self._envelope_rows.items():
+            places = ",".join("?" * len(rows[0]))
+            self._db.executemany(f"INSERT INTO envelope ({columns}) VALUES ({places})", rows)  # noqa: S608
+        self._envelope_rows.clear()
         if self._seen_rows:
             self._db.executemany(
                 "INSERT INTO seen VALUES (?,?,?,?)",
-                [(bytes(envelope), box, *record) for (envelope, box), record in self._seen_rows.items()],
+                [
+                    (sql.binary(envelope), box, sequence, sql.binary(content))
+                    for (envelope, box), (sequence, content) in self._seen_rows.items()
+                ],
             )
             self._seen_rows.clear()
 
@@ -125,8 +129,8 @@ class Tables:
         rules.check_disk(self._free, self._limits.min_free_bytes)
         if self._exists("SELECT 1 FROM account WHERE name = ?", account.name):
             raise NameTaken("this name is taken")
-        if self._exists("SELECT 1 FROM account WHERE id = ?", bytes(account.id)) or self._exists(
-            "SELECT 1 FROM mailbox WHERE id = ?", bytes(mailbox)
+        if self._exists("SELECT 1 FROM account WHERE id = ?", sql.binary(account.id)) or self._exists(
+            "SELECT 1 FROM mailbox WHERE id = ?", sql.binary(mailbox)
         ):
             raise IdTaken("this id is taken")
         self._insert_account(account, mailbox)
@@ -150,19 +154,12 @@ class Tables:
         for box, size in zip(boxes, sizes, strict=True):
             rules.check_mailbox(self._limits, Usage(box.count, box.size), size)
 
-        raw_id = None if envelope is None else bytes(envelope)
-        attachment = send.attachment
-        blob = bytes(attachment.blob) if attachment else None
-        blob_size = attachment.size if attachment else None
         first = self._sequence + 1
-        for delivery, box, size in zip(send.deliveries, boxes, sizes, strict=True):
+        for delivery, box in zip(send.deliveries, boxes, strict=True):
             self._sequence += 1
-            self._envelope_rows.append(
-                (self._sequence, box.number, size, raw_id, blob, blob_size, delivery.header, send.body)
-            )
+            self._gather(box, Envelope(self._sequence, delivery.header, send.body, envelope, send.attachment))
             if envelope is not None:
                 self._seen_rows[envelope, box.number] = (self._sequence, content)
-            self._change(box, 1, size)
         return tuple(range(first, self._sequence + 1))
 
     def delete(self, mailbox: MailboxId, sequences: tuple[int, ...]) -> Deleted:
@@ -232,26 +229,40 @@ class Tables:
         rules.check_disk(self._free, self._limits.min_free_bytes)
         boxes = [self._mailbox(mailbox) for mailbox, _ in envelopes]
         for box, (_, envelope) in zip(boxes, envelopes, strict=True):
-            size = len(envelope.header) + envelope.content_size
-            attachment = envelope.attachment
-            blob, blob_size = (bytes(attachment.blob), attachment.size) if attachment else (None, None)
-            self._envelope_rows.append(
-                (envelope.sequence, box.number, size, None, blob, blob_size, envelope.header, envelope.body)
-            )
-            self._change(box, 1, size)
+            self._gather(box, envelope)
         self._db.execute("UPDATE takeover SET position = ?", (up_to,))
 
     # Helpers
 
+    def _gather(self, box: _Mailbox, envelope: Envelope) -> None:
+        """Take down an envelope for `flush`, beside those that have the same columns."""
+        size = len(envelope.header) + envelope.content_size
+        columns = "sequence, mailbox, size, header, body"
+        values: tuple[object, ...] = (
+            envelope.sequence,
+            box.number,
+            size,
+            sql.binary(envelope.header),
+            sql.binary(envelope.body),
+        )
+        if envelope.envelope is not None:
+            columns += ", id"
+            values += (sql.binary(envelope.envelope),)
+        if envelope.attachment is not None:
+            columns += ", attachment, attachment_size"
+            values += (sql.binary(envelope.attachment.blob), envelope.attachment.size)
+        self._envelope_rows.setdefault(columns, []).append(values)
+        self._change(box, 1, size)
+
     def _insert_account(self, account: Account, mailbox: MailboxId) -> None:
         (number,) = self._db.execute(
             "INSERT INTO account (id, name, record) VALUES (?,?,?) RETURNING number",
-            (bytes(account.id), account.name, account.record),
+            (sql.binary(account.id), account.name, sql.binary(account.record)),
         ).fetchall()[0]
-        self._db.execute("INSERT INTO mailbox (id, account) VALUES (?,?)", (bytes(mailbox), number))
+        self._db.execute("INSERT INTO mailbox (id, account) VALUES (?,?)", (sql.binary(mailbox), number))
 
     def _has(self, account: Account) -> bool:
-        found = self._db.execute("SELECT name, record FROM account WHERE id = ?", (bytes(account.id),))
+        found = self._db.execute("SELECT name, record FROM account WHERE id = ?", (sql.binary(account.id),))
         return bool(found.fetchall() == [(account.name, account.record)])
 
     def _exists(self, statement: str, value: object) -> bool:
@@ -269,7 +280,7 @@ class Tables:
             self._mailboxes.move_to_end(mailbox)
             return box
         row = self._db.execute(
-            "SELECT number, count, size FROM mailbox WHERE id = ?", (bytes(mailbox),)
+            "SELECT number, count, size FROM mailbox WHERE id = ?", (sql.binary(mailbox),)
         ).fetchone()
         if row is None:
             return None
@@ -291,7 +302,7 @@ class Tables:
         stored: dict[int, tuple[int, bytes]] = {
             box: (sequence, fingerprint)
             for box, sequence, fingerprint in self._db.execute(
-                "SELECT mailbox, sequence, fingerprint FROM seen WHERE id = ?", (bytes(envelope),)
+                "SELECT mailbox, sequence, fingerprint FROM seen WHERE id = ?", (sql.binary(envelope),)
             )
         }
         known = [self._seen_rows.get((envelope, box.number)) or stored.get(box.number) for box in boxes]
@@ -306,7 +317,7 @@ class Tables:
         now = self._clock()
         if now < self._next_forgetting:
             return
-        oldest = max(0, int(now - ID_RECORD_AGE)).to_bytes(4, "big")
+        oldest = sql.binary(max(0, int(now - ID_RECORD_AGE)).to_bytes(4, "big"))
         bound = self._db.execute(
             "SELECT id FROM seen WHERE id < ? ORDER BY id LIMIT 1 OFFSET ?", (oldest, DELETED_AT_ONCE)
         ).fetchone()
