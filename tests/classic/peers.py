@@ -143,7 +143,8 @@ class OriginalServer:
             content = content[:-1] + bytes([content[-1] ^ 1]) if content else b"?"
         if self.fault != "counts no ids":
             self.last_message_id += 1
-        if self.fault != f"loses type {kind}":
+        damaged = kind > 2 and size % 16 != 0
+        if self.fault != f"loses type {kind}" and not (damaged and self.fault == "drops what is damaged"):
             self.inboxes[to].append((me, self.last_message_id, kind, content))
         return payload[:16] + struct.pack("<I", self.last_message_id)
 

@@ -17,7 +17,7 @@ from hushpost.classic import crypto
 from hushpost.classic.account import Account, Summary, register
 from hushpost.classic.client import ClassicClient
 from hushpost.classic.inbox import (
-    MAX_SHOWN_TEXT,
+    MAX_TEXT,
     FileReceived,
     KeyReceived,
     KeyRequested,
@@ -138,9 +138,10 @@ def test_a_file_of_another_size_than_told_is_not_sent(scene: Scene, claimed: int
 
 
 def test_a_text_too_long_for_a_terminal_is_not_sent(scene: Scene) -> None:
-    scene.alice.account.send_text(scene.bob.client_id, "x" * MAX_SHOWN_TEXT)
+    scene.alice.account.send_text(scene.bob.client_id, "x" * (MAX_TEXT - 2))
+    assert len(scene.bob.texts()) == 1
     with pytest.raises(UsageError, match="1 MiB"):
-        scene.alice.account.send_text(scene.bob.client_id, "x" * (MAX_SHOWN_TEXT + 16))
+        scene.alice.account.send_text(scene.bob.client_id, "x" * (MAX_TEXT))
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\udcff"])
@@ -252,7 +253,7 @@ def test_a_text_that_is_not_utf8_is_shown_and_kept(scene: Scene) -> None:
 
 def test_a_text_too_long_for_a_terminal_becomes_a_file(scene: Scene) -> None:
     key = Profile(scene.bob.folder).state(scene.bob.client_id).pair(scene.alice.client_id).to_open_with[0]
-    plain = b"x" * MAX_SHOWN_TEXT + b"\0"
+    plain = b"x" * MAX_TEXT + b"\0"
     scene.put(MessageType.TEXT, b"".join(bytes(piece) for piece in crypto.seal_pieces(key, [plain])))
     [received] = scene.bob.fetch()
     assert isinstance(received, FileReceived)

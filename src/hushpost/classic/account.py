@@ -16,16 +16,13 @@ from hushpost.classic.client import ClassicClient
 from hushpost.classic.crypto import PIECE, PairKey, PrivateKey
 from hushpost.classic.files import remove_unfinished, sync_directory
 from hushpost.classic.identity import Identity
-from hushpost.classic.inbox import Inbox, NotOpened, Received
+from hushpost.classic.inbox import MAX_TEXT, Inbox, NotOpened, Received
 from hushpost.classic.payloads import ClientId, ListedClient, MessageType
 from hushpost.classic.profile import Profile, State
 from hushpost.errors import HushpostError, ProfileError, ProtocolError, Unreachable, UsageError
 
 MAX_REMEMBERED = 65_536
 """Messages of one fetch that are recognised when they come again; 3 MiB of me.keys at most."""
-
-MAX_TEXT = 1 << 20
-"""Bytes. Nobody reads more than this as a text; `inbox` saves longer ones as files."""
 
 Progress = Callable[[int, int], None]
 """Called with the bytes so far and the bytes in all."""
@@ -127,10 +124,10 @@ class Account:
         key = self._key_with(peer)
         try:
             content = crypto.seal_text(key, text)
-            if len(content) > crypto.sealed_size(MAX_TEXT + 1):
-                raise UsageError("a text has at most 1 MiB", hint="send it as a file")
         except ValueError:
             raise UsageError("a text is valid Unicode without NUL", hint="send it as a file") from None
+        if len(content) > MAX_TEXT:
+            raise UsageError("a text has less than 1 MiB", hint="send it as a file")
         return self._client.send_message(self._me, peer, MessageType.TEXT, content)
 
     def send_file(

@@ -20,8 +20,8 @@ from hushpost.classic.spool import SpooledMessage
 from hushpost.classic.untrusted import file_stem
 from hushpost.errors import Undecryptable
 
-MAX_SHOWN_TEXT = 1 << 20
-"""A text above this (a message holds up to 1 GiB) becomes a file: nobody reads it in a terminal."""
+MAX_TEXT = 1 << 20
+"""Sealed bytes. We send no longer texts, and save those that come (up to 1 GiB) as files."""
 
 
 class Received(msgspec.Struct, frozen=True, tag_field="kind"):
@@ -97,7 +97,7 @@ class Inbox:
                     raise Undecryptable("it asks for a key, but has a content")
                 case MessageType.KEY:
                     return self._key(message)
-                case MessageType.TEXT if message.header.content_size <= MAX_SHOWN_TEXT:
+                case MessageType.TEXT if message.header.content_size <= MAX_TEXT:
                     return self._text(message)
                 case MessageType.TEXT:
                     return self._file(message, ".txt")

@@ -260,9 +260,11 @@ def _ensure_key(session: Session, account: Account, peer: ClientId, no_auto_key:
 
 
 def _text_of_stdin() -> str:
-    from hushpost.classic.account import MAX_TEXT
+    from hushpost.classic.inbox import MAX_TEXT
 
-    raw = sys.stdin.buffer.read(MAX_TEXT + 2)
+    raw = sys.stdin.buffer.read(MAX_TEXT)
+    if len(raw) == MAX_TEXT:
+        raise UsageError("a text has less than 1 MiB", hint="send it with `hush classic send-file`")
     try:
         return raw.decode().removesuffix("\n")
     except UnicodeDecodeError:
