@@ -15,6 +15,8 @@ def check_shape(send: Send) -> None:
     Raises:
         ValueError: no delivery, two into one mailbox, or an attachment with several deliveries.
     """
+    if len(send.deliveries) == 1:
+        return
     mailboxes = {delivery.mailbox for delivery in send.deliveries}
     if not mailboxes or len(mailboxes) != len(send.deliveries):
         raise ValueError("a send has one delivery for each of its mailboxes, and at least one")

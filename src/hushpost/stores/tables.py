@@ -140,24 +140,24 @@ class Tables:
         envelope = send.envelope
         if envelope is not None:
             rules.check_age(envelope, self._clock())
-        boxes = [self._mailbox(delivery.mailbox) for delivery in send.deliveries]
+        targets = [(self._mailbox(delivery.mailbox), delivery.header) for delivery in send.deliveries]
         content = b""
         if envelope is not None:
             content = rules.fingerprint(send)
-            repeated = self._repeated(envelope, boxes, content)
+            repeated = self._repeated(envelope, [box.number for box, _ in targets], content)
             if repeated is not None:
                 return repeated
-        stored = send.stored_bytes
-        sizes = [len(delivery.header) + stored for delivery in send.deliveries]
-        rules.check_total(self._limits, self._total, sum(sizes))
+        stored, adding = send.stored_bytes, 0
+        for box, header in targets:
+            adding += len(header) + stored
+            rules.check_mailbox(self._limits, Usage(box.count, box.size), len(header) + stored)
+        rules.check_total(self._limits, self._total, adding)
         rules.check_disk(self._free, self._limits.min_free_bytes)
-        for box, size in zip(boxes, sizes, strict=True):
-            rules.check_mailbox(self._limits, Usage(box.count, box.size), size)
 
         first = self._sequence + 1
-        for delivery, box in zip(send.deliveries, boxes, strict=True):
+        for box, header in targets:
             self._sequence += 1
-            self._gather(box, Envelope(self._sequence, delivery.header, send.body, envelope, send.attachment))
+            self._gather(box, Envelope(self._sequence, header, send.body, envelope, send.attachment))
             if envelope is not None:
                 self._seen_rows[envelope, box.number] = (self._sequence, content)
         return tuple(range(first, self._sequence + 1))
@@ -295,9 +295,7 @@ class Tables:
             box.changed = True
             self._changed.append(box)
 
-    def _repeated(
-        self, envelope: EnvelopeId, boxes: list[_Mailbox], content: bytes
-    ) -> tuple[int, ...] | None:
+    def _repeated(self, envelope: EnvelopeId, boxes: list[int], content: bytes) -> tuple[int, ...] | None:
         """The answer that this id got before, in this transaction or an earlier one; None if it is new."""
         stored: dict[int, tuple[int, bytes]] = {
             box: (sequence, fingerprint)
@@ -305,7 +303,7 @@ class Tables:
                 "SELECT mailbox, sequence, fingerprint FROM seen WHERE id = ?", (sql.binary(envelope),)
             )
         }
-        known = [self._seen_rows.get((envelope, box.number)) or stored.get(box.number) for box in boxes]
+        known = [self._seen_rows.get((envelope, box)) or stored.get(box) for box in boxes]
         if not any(known):
             return None
         if any(record is None or record[1] != content for record in known):
