@@ -79,7 +79,8 @@ class Menu:
             self._say(f"error: {where}{error.strerror or error}")
 
     def _show_actions(self) -> None:
-        table = Table(title=f"Hushpost classic client, server {self._client.address}", show_header=False)
+        self._say(f"Hushpost, classic client of {self._client.address}")
+        table = Table(show_header=False)
         for number, (meaning, _) in self._actions.items():
             table.add_row(number, meaning)
         table.add_row(EXIT, "exit")
