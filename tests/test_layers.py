@@ -31,7 +31,14 @@ ROWS = (
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
 
 ANYBODY = tuple(RANK)
-SERVING = ("server", "stores", "classic.gateway", "classic.importer", "classic.oldserver")
+SERVING = (
+    "server",
+    "stores",
+    *(
+        f"classic.{name}"
+        for name in ("buffers", "channel", "fetch", "gateway", "importer", "oldserver", "upload")
+    ),
+)
 
 FENCES = (
     ("stores.base", ANYBODY, ""),

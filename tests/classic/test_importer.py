@@ -25,7 +25,17 @@ from hushpost.stores.base import Account, Delivery, Send, StoreLimits
 from hushpost.stores.blobfiles import FileBlobs
 from hushpost.stores.sqlite import SqliteStore
 from tests.classic import oldworld
-from tests.classic.oldworld import ALICE, BOB, CLIENTS, EXPECTED, LAST_GIVEN, accounts, picture, waiting
+from tests.classic.oldworld import (
+    ALICE,
+    BOB,
+    CLIENTS,
+    EXPECTED,
+    LARGE_FILE,
+    LAST_GIVEN,
+    accounts,
+    picture,
+    waiting,
+)
 
 ROOT = Path(__file__).parents[2]
 LIMITS = StoreLimits(min_free_bytes=0)
@@ -117,7 +127,7 @@ async def test_it_goes_on_wherever_it_was_interrupted(
     old: Path, tmp_path: Path, late: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importer, "BATCH", 2)
-    monkeypatch.setattr(importer, "PIECE", 500_000)
+    monkeypatch.setattr(importer, "PIECE", (len(LARGE_FILE) - 1) // 2)  # the last piece is one byte
     step, done = 0, False
     while not done:
         data = tmp_path / f"cut-at-{step}"
@@ -227,6 +237,10 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing there": (lambda old: (old / "server.db").unlink(), "there is no .*server.db"),
     "not a database": (lambda old: (old / "server.db").write_text("hello"), "is not a database"),
     "a damaged page": (lambda old: overwrite(old, 4096, os.urandom(4096)), "damaged"),
+    "a damaged page of a content": (
+        lambda old: overwrite(old, (old / "server.db").stat().st_size - 4096, b"\xff" * 4096),
+        "damaged",
+    ),
     "cut short": (lambda old: os.truncate(old / "server.db", 8192), "damaged"),
     "another column": (lambda old: oldworld.change(old, "ALTER TABLE clients ADD extra"), "not the database"),
     "a missing table": (lambda old: oldworld.change(old, "DROP TABLE messages"), "not the database"),
