@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hushpost.errors import BlobMissing, StoreFull
+from hushpost.errors import BlobMissing, StoreFailed, StoreFull
 from hushpost.ids import AccountId, BlobId, MailboxId
 from hushpost.stores import checkpoints, opening, sql, tables
 from hushpost.stores.base import Account, Delivery, Send, StoreLimits, Usage
@@ -250,6 +251,23 @@ async def test_a_failing_disk_ends_the_store_and_loses_nothing(worlds: Worlds, t
     world = await worlds()
     assert stored > 10
     assert (await world.waiting(MailboxId(bytes(16))))[:stored] == list(range(1, stored + 1))
+
+
+async def test_a_database_that_cannot_be_read_any_more_has_failed(worlds: Worlds, tmp_path: Path) -> None:
+    world = await worlds()
+    box = await world.mailbox()
+    await asyncio.gather(*(world.put(box, bytes(1_000)) for _ in range(200)))
+    await close_world(world)
+    world = await worlds()
+    with (tmp_path / "server.db").open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    with pytest.raises(StoreFailed):
+        await world.waiting(box)
+    assert isinstance(world.store.failed.exception(), StoreFailed)
+    with pytest.raises(StoreFailed):
+        await world.put(box)
 
 
 async def test_readers_cannot_write(worlds: Worlds, tmp_path: Path) -> None:

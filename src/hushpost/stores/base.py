@@ -165,9 +165,10 @@ class Mailboxes(Protocol):
     M1  `append` is all or nothing over the deliveries of a send, and its future is done only when
         envelopes and the record of the id are durable: kill -9 and power loss, as far as the disk
         tells the truth.
-    M2  Idempotency: the same (mailboxes, envelope id) with the same body answers as the first time,
-        also after the acknowledgement, and stores nothing. With another body: `IdConflict`. An id
-        older than 30 days or more than an hour ahead: `StaleId`.
+    M2  Idempotency: the same (mailboxes, envelope id) with the same body and attachment answers as the
+        first time, also after the acknowledgement and when full, and stores nothing. With another
+        content, or with further mailboxes: `IdConflict`. An id older than 30 days or more than an hour
+        ahead: `StaleId`.
     M3  Order: per mailbox that of the returned sequence numbers, which grow over the whole store,
         begin at 1 and are never reused, not even that of a deleted newest envelope.
     M4  A cursor is (epoch, sequence). Restoring a backup makes a new epoch.
@@ -187,9 +188,11 @@ class Mailboxes(Protocol):
         """Store a send; the future gives one sequence number per delivery, in their order.
 
         It is a plain function that returns a future, since a task per message costs more than the
-        message. Sends are accepted in the order of the calls.
+        message. Sends are accepted in the order of the calls. Cancelling the future does not take
+        the send back. While the future is not done with success, the attachment is the caller's.
 
         Raises:
+            ValueError: at once; no delivery, two into one mailbox, or an attachment with several.
             UnknownMailbox, StoreFull, IdConflict, StaleId: through the future; nothing was stored.
             StoreFailed: through the future; the store has stopped.
         """
@@ -249,10 +252,13 @@ class Blobs(Protocol):
         """
 
     async def write(self, blob: BlobId, offset: int, data: memoryview) -> None:
-        """Put bytes at an offset. Durable only with `finish`. `data` may be reused afterwards.
+        """Put bytes at an offset. Durable only with `finish`. `data` may be reused afterwards, also
+        after a cancellation.
 
         Raises:
             StoreFull: the disk is full.
+            BlobMissing: it was not begun, is finished, or was discarded.
+            StoreFailed: the disk refuses it.
         """
 
     async def finish(self, blob: BlobId, size: int) -> None:
@@ -284,7 +290,9 @@ class Store(Directory, Mailboxes, Protocol):
         """Done, with `StoreFailed`, when the disk has failed and the server must stop."""
 
     async def close(self) -> None:
-        """Finish what was begun, then let go of everything."""
+        """Finish what was begun, then let go of everything. Later calls raise `StoreFailed`; closing
+        again is harmless.
+        """
 
 
 class Takeover(Protocol):

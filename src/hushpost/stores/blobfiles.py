@@ -207,6 +207,8 @@ def _translating(action: Callable[[], T]) -> T:
 
 
 def _translated(error: OSError) -> StoreError:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return StoreFull("the server has too many files open", retry_after=1)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StoreFull("the server's disk is full", hint="make room on the server's disk")
     return StoreFailed(f"the disk refused a content: {os.strerror(error.errno or errno.EIO)}")

@@ -55,8 +55,10 @@ def open_database(path: Path) -> OpenDatabase:
         StoreUnusable: and its bytes are what they were.
     """
     sql.check_library()
-    # Before the lock too: beside another program's database we leave nothing, not even a lock file.
-    _inspect(path)
+    if not beside(path, ".lock").exists():
+        # Beside another program's database we leave nothing, not even a lock file. Otherwise the lock
+        # comes first: closing a database file drops the locks that SQLite has on it in this process.
+        _inspect(path)
     lock = _lock(path)
     try:
         _inspect(path)
@@ -133,7 +135,7 @@ def _check_version(path: Path, version: int) -> None:
 def _lock(path: Path) -> int:
     """Keep other servers away, by a lock that ends with the process however it ends.
 
-    It is on a file of its own: closing a database file anywhere in a process drops SQLite's locks on it.
+    It is on a file of its own, since the database file is SQLite's to lock.
     """
     try:
         lock = os.open(beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
+from hushpost.errors import StoreFailed
 from hushpost.ids import AccountId, MailboxId
 from hushpost.stores import opening, reading, rules, sql
 from hushpost.stores.ballast import Ballast
@@ -22,6 +24,8 @@ from hushpost.stores.checkpoints import Checkpoints
 from hushpost.stores.reading import Readers
 from hushpost.stores.tables import DELETED_AT_ONCE, Deleted, Tables
 from hushpost.stores.writer import Writer
+
+T = TypeVar("T")
 
 _MAX_NUMBER = 2**63 - 1
 
@@ -113,19 +117,28 @@ class SqliteStore:
         if self._discarding:
             await asyncio.wait(self._discarding)
 
+    async def _query(self, query: Callable[[sql.Connection], T]) -> T:
+        """Read. A database that cannot be read any more is a failed one, for writing too."""
+        try:
+            return await self._readers.run(query)
+        except StoreFailed as failure:
+            if failure.__cause__ is not None:  # not just closed
+                self._writer.fail(failure)
+            raise
+
     # The directory
 
     async def register(self, account: Account, mailbox: MailboxId) -> None:
         await self._writer.submit(lambda tables: tables.register(account, mailbox), grows=True)
 
     async def account(self, account_id: AccountId) -> Account | None:
-        return await self._readers.run(lambda db: reading.account(db, account_id))
+        return await self._query(lambda db: reading.account(db, account_id))
 
     async def accounts_extent(self) -> DirectoryExtent:
-        return await self._readers.run(reading.accounts_extent)
+        return await self._query(reading.accounts_extent)
 
     async def accounts_page(self, after: int, up_to: int, limit: int) -> list[tuple[int, Account]]:
-        return await self._readers.run(lambda db: reading.accounts_page(db, after, up_to, limit))
+        return await self._query(lambda db: reading.accounts_page(db, after, up_to, limit))
 
     # Mailboxes
 
@@ -140,17 +153,17 @@ class SqliteStore:
             disk = os.statvfs(self._parts.database.path.parent)
             rules.check_disk(disk.f_bavail * disk.f_frsize, self._limits.min_free_bytes, size)
 
-        await self._readers.run(query)
+        await self._query(query)
 
     async def extent(self, mailbox: MailboxId, *, max_size: int, overhead: int) -> Extent:
-        return await self._readers.run(lambda db: reading.extent(db, mailbox, max_size, overhead))
+        return await self._query(lambda db: reading.extent(db, mailbox, max_size, overhead))
 
     async def read(self, mailbox: MailboxId, *, after: int, max_count: int, max_bytes: int) -> list[Envelope]:
         after = min(after, _MAX_NUMBER)
-        return await self._readers.run(lambda db: reading.read(db, mailbox, after, max_count, max_bytes))
+        return await self._query(lambda db: reading.read(db, mailbox, after, max_count, max_bytes))
 
     async def usage(self, mailbox: MailboxId) -> Usage:
-        return await self._readers.run(lambda db: reading.usage(db, mailbox))
+        return await self._query(lambda db: reading.usage(db, mailbox))
 
     async def ack(self, mailbox: MailboxId, sequences: Sequence[int]) -> None:
         possible = [sequence for sequence in sequences if 0 < sequence <= _MAX_NUMBER]

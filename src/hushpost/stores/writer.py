@@ -108,7 +108,9 @@ class Writer:
             else:
                 operation.answer.set_result(result)
 
-    def _tell_failure(self, failure: StoreFailed) -> None:
+    def fail(self, failure: StoreFailed) -> None:
+        """Take nothing more; everything that is not answered yet gets this."""
+        self._failure = failure
         if not self.failed.done():
             self.failed.set_exception(failure)
             self.failed.exception()  # whoever looks will see it; if nobody does, that is no second error
@@ -149,7 +151,7 @@ class Writer:
             # After a failed write or fsync nobody knows what is on the disk: promise nothing more.
             self._failure = StoreFailed("the database's disk has failed", hint="look at the system's log")
             self._failure.__cause__ = error
-            self._loop.call_soon_threadsafe(self._tell_failure, self._failure)
+            self._loop.call_soon_threadsafe(self.fail, self._failure)
             with contextlib.suppress(sql.Error):
                 self._tables.roll_back()
             return [(operation, self._failure) for operation in batch]
