@@ -121,11 +121,12 @@ async def serving(
     limits: ListenLimits = GENEROUS,
     store_limits: StoreLimits | None = None,
     portion: int = payloads.MAX_RESPONSE_PAYLOAD,
+    store_type: type[MemoryStore] = MemoryStore,
 ) -> AsyncIterator[Served]:
     """Serve on loopback, with alice and bob registered, until the block ends."""
     store_limits = store_limits or StoreLimits(min_free_bytes=0)
     blobs = FileBlobs(folder, store_limits.min_free_bytes)
-    store = MemoryStore(limits=store_limits, blobs=blobs)
+    store = store_type(limits=store_limits, blobs=blobs)
     listener = await asyncio.to_thread(listen, "127.0.0.1", 0)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -10,8 +10,10 @@ import pytest
 
 from hushpost.classic.buffers import BUFFER_COUNT
 from hushpost.classic.payloads import REFUSAL, STREAM_ABOVE, MessageType
+from hushpost.errors import StoreFailed
 from hushpost.settings import ListenLimits
-from hushpost.stores.base import StoreLimits
+from hushpost.stores.base import Send, StoreLimits
+from hushpost.stores.memory import MemoryStore
 from tests.classic.serving import ALICE, BOB, Peer, Served, send_request, serving
 
 LARGE = bytes(range(256)) * 4096 * 5
@@ -118,3 +120,30 @@ async def test_stopping_lets_an_upload_finish(tmp_path: Path) -> None:
 
         finishing = asyncio.create_task(finish())
     assert len(await finishing) == 27
+
+
+class FailingStore(MemoryStore):
+    """Its disk fails in the very moment of the commit: what was stored may be there after a restart."""
+
+    def append(self, send: Send) -> asyncio.Future[tuple[int, ...]]:
+        super().append(send)
+        failed: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
+        failed.set_exception(StoreFailed("the disk has failed"))
+        return failed
+
+
+async def test_a_content_whose_commit_is_in_doubt_is_kept(tmp_path: Path) -> None:
+    async with serving(tmp_path, store_type=FailingStore) as served:
+        assert await served.exchange(REQUEST) == REFUSAL
+        assert await served.waiting(BOB) == 1
+        ((_, received),) = await served.fetch(BOB)
+        assert received == LARGE
+
+
+async def test_a_content_that_became_too_much_meanwhile_is_removed(tmp_path: Path) -> None:
+    async with serving(tmp_path, store_limits=StoreLimits(mailbox_count=1, min_free_bytes=0)) as served:
+        async with await begun(served, 1_000_000) as peer:
+            assert len(await served.exchange(send_request(ALICE, BOB, b"the last one"))) == 27
+            await peer.send(REQUEST[1_000_000:])
+            assert await peer.receive_all() == REFUSAL
+        assert served.leftovers() == []

@@ -20,7 +20,7 @@ from hushpost.classic.channel import SCRATCH, Channel, Interrupted
 from hushpost.classic.fetch import Deliveries
 from hushpost.classic.payloads import ClientId, Registration, Request, Response, SendPrefix
 from hushpost.classic.upload import Uploads
-from hushpost.errors import HushpostError, ProtocolError
+from hushpost.errors import HushpostError, ProtocolError, StoreError, StoreFailed
 from hushpost.ids import AccountId, MailboxId
 from hushpost.settings import ListenLimits
 from hushpost.stores.base import Account, Attachment, Blobs, Delivery, Send, Store
@@ -301,10 +301,16 @@ class Connection:
         await self._require(sender)
         mailbox = MailboxId(prefix.recipient)
         await gateway.store.admit(mailbox, prefix.content_size)
-        async with gateway.uploads.receive(self.channel, self._decoder, head, prefix.content_size) as blob:
-            delivery = Delivery(mailbox, sender + bytes((prefix.message_type,)))
-            send = Send((delivery,), b"", attachment=Attachment(blob, prefix.content_size))
+        blob = await gateway.uploads.receive(self.channel, self._decoder, head, prefix.content_size)
+        delivery = Delivery(mailbox, sender + bytes((prefix.message_type,)))
+        send = Send((delivery,), b"", attachment=Attachment(blob, prefix.content_size))
+        try:
             (sequence,) = await gateway.store.append(send)
+        except StoreFailed:
+            raise  # nobody knows whether the envelope is there: the sweep of the next start decides
+        except StoreError:
+            await gateway.uploads.discard(blob)
+            raise
         self._answer(Response.MESSAGE_STORED, payloads.STORED_ANSWER.pack(prefix.recipient, sequence))
 
     async def _deliver(self, client: bytes) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from hushpost.classic.buffers import BufferPool
 from hushpost.classic.channel import Channel
 from hushpost.errors import ProtocolError
@@ -23,13 +20,12 @@ class Uploads:
         self._blobs = blobs
         self._buffers = buffers
 
-    @asynccontextmanager
     async def receive(
         self, channel: Channel, decoder: FrameDecoder[RequestHeader], head: bytes, size: int
-    ) -> AsyncIterator[BlobId]:
+    ) -> BlobId:
         """Receive `size` bytes, of which `head` has come already, into a finished blob.
 
-        Where the content or the block after it fails, nothing of the blob stays behind.
+        Where that fails, nothing of the blob stays behind.
 
         Raises:
             ProtocolError: the peer ended its side too early.
@@ -52,10 +48,14 @@ class Uploads:
                         await self._blobs.write(blob, offset, chunk.data)
                         offset += len(chunk.data)
             await self._blobs.finish(blob, size)
-            yield blob
         except BaseException:
             await self._blobs.discard([blob])
             raise
+        return blob
+
+    async def discard(self, blob: BlobId) -> None:
+        """Remove a received content that no envelope came to refer to."""
+        await self._blobs.discard([blob])
 
 
 def _fill(channel: Channel, buffer: memoryview) -> int:
