@@ -2,6 +2,8 @@
 
     HushpostError                    1
     ├── UsageError                   2   the command line or a settings file asks for the impossible
+    │   ├── LinkError                2   a link that is none
+    │   └── PhraseError              2   a recovery phrase with a slip in it
     ├── ProfileError                 3   a local file (me.info, server.info, port.info, ...) is missing or bad
     ├── Unreachable                  4   no connection, or it broke before the answer
     ├── Refused                      5   the server answered 9000
@@ -15,7 +17,12 @@
     │   ├── IdConflict, StaleId      5   see `stores.base`
     │   └── BlobMissing              8   a stored envelope's content is gone from the disk
     ├── AddressUnavailable           9   the listening address cannot be had
-    └── Undecryptable               10   wrong key or damaged content
+    ├── Undecryptable               10   wrong key or damaged content
+    │   └── EnvelopeError           10   a message that does not open, or is not what it says
+    └── Untrusted                   11   keys or statements that do not prove what they should; carries a reason
+        ├── ManifestError           11   an account's signed list of devices
+        ├── PrekeyError             11   a device's signed keys for first messages
+        └── ServerUntrusted         11   the server is not the one that a link named
 
 No exception text ever holds a key, a plaintext, or a name. `hint` says what to do about it.
 """
@@ -39,6 +46,7 @@ class ExitCode(IntEnum):
     STORE_FAILED = 8
     ADDRESS_UNAVAILABLE = 9
     UNDECRYPTABLE = 10
+    UNTRUSTED = 11
     INTERRUPTED = 130
 
 
@@ -56,6 +64,14 @@ class UsageError(HushpostError):
     """The request itself makes no sense, whatever the state of things."""
 
     exit_code = ExitCode.USAGE
+
+
+class LinkError(UsageError):
+    """A text that should be a `hush://` link and is not, or not a whole one."""
+
+
+class PhraseError(UsageError):
+    """A recovery phrase that is not one: too short, too long, or its check does not fit."""
 
 
 class ProfileError(HushpostError):
@@ -158,3 +174,41 @@ class Undecryptable(HushpostError):
     """A content that does not open: wrong key, or damaged."""
 
     exit_code = ExitCode.UNDECRYPTABLE
+
+
+class EnvelopeError(Undecryptable):
+    """A message that does not open, or whose inside contradicts its outside.
+
+    Attributes:
+        reason: which check of docs/spec/envelope.md it failed: a `StrEnum` that is also the sentence.
+    """
+
+    def __init__(self, reason: str, *, hint: str = "") -> None:
+        super().__init__(str(reason), hint=hint)
+        self.reason = reason
+
+
+class Untrusted(HushpostError):
+    """Keys or statements from outside that do not prove what they should. Nothing of them was used.
+
+    Attributes:
+        reason: which check failed: a `StrEnum` that is also the sentence.
+    """
+
+    exit_code = ExitCode.UNTRUSTED
+
+    def __init__(self, reason: str, *, hint: str = "") -> None:
+        super().__init__(str(reason), hint=hint)
+        self.reason = reason
+
+
+class ManifestError(Untrusted):
+    """An account's manifest that is not the signed continuation of what is known."""
+
+
+class PrekeyError(Untrusted):
+    """A device's prekey that is not its own, not current, or not a key."""
+
+
+class ServerUntrusted(Untrusted):
+    """The server could not prove that it is the one that the link named."""

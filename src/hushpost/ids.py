@@ -52,6 +52,18 @@ class AccountId(FixedBytes):
     __slots__ = ()
 
 
+class DeviceId(FixedBytes):
+    """One device of an account: a digest of its two keys (docs/spec/keys.md)."""
+
+    __slots__ = ()
+
+
+class MessageId(FixedBytes):
+    """What a message is called end to end; repeats are dropped by it. The server never sees it."""
+
+    __slots__ = ()
+
+
 class MailboxId(FixedBytes):
     """Where envelopes wait: a device of version 3, or a client of the classic protocol."""
 
