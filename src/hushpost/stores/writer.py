@@ -147,12 +147,13 @@ class Writer:
             outcomes = self._write_carefully(batch)
             self._checkpoints.wrote(len(batch), sum(operation.size for operation in batch))
             self._ballast.refill()
-        except (sql.Error, OSError) as error:
-            # After a failed write or fsync nobody knows what is on the disk: promise nothing more.
+        except Exception as error:
+            # After a failed write or fsync nobody knows what is on the disk: promise nothing more. The
+            # same for any surprise outside of an operation: those who wait must not wait for ever.
             self._failure = StoreFailed("the database's disk has failed", hint="look at the system's log")
             self._failure.__cause__ = error
             self._loop.call_soon_threadsafe(self.fail, self._failure)
-            with contextlib.suppress(sql.Error):
+            with contextlib.suppress(Exception):
                 self._tables.roll_back()
             return [(operation, self._failure) for operation in batch]
         return outcomes
