@@ -292,6 +292,13 @@ def test_messages_shown_again_are_dropped_and_counted(scene: Scene) -> None:
     assert [received.text for received in shown if isinstance(received, TextReceived)] == ["new"]
 
 
+def test_only_the_last_fetch_is_remembered(scene: Scene) -> None:
+    for text in ("one", "two"):
+        scene.alice.account.send_text(scene.bob.client_id, text)
+        scene.bob.fetch()
+    assert len(Profile(scene.bob.folder).state(scene.bob.client_id).seen) == 1
+
+
 def test_the_same_words_sent_twice_are_shown_twice(scene: Scene) -> None:
     for _ in range(2):
         scene.alice.account.send_text(scene.bob.client_id, "again")
@@ -358,6 +365,20 @@ def test_a_face_that_fails_gets_the_message_again(scene: Scene) -> None:
     scene.bob.account.fetch(failing)
     assert shown == ["one", "failed", "two"]
     assert not (scene.bob.folder / "me.spool").exists()
+
+
+def test_a_key_is_kept_though_the_fetch_dies_right_after_it(scene: Scene, tmp_path: Path) -> None:
+    carol = player(tmp_path / "c", scene.client, "carol")
+    carol.account.send_key(scene.bob.client_id)
+    carol.account.send_text(scene.bob.client_id, "hello")
+
+    def failing(received: Received) -> None:
+        if isinstance(received, TextReceived):
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        scene.bob.account.fetch(failing)
+    assert scene.bob.texts() == ["hello"]
 
 
 def test_what_a_killed_process_left_comes_first_and_is_remembered(scene: Scene) -> None:

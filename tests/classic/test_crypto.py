@@ -160,6 +160,11 @@ def test_a_cut_content_is_never_taken_for_whole(plain: bytes, missing: int) -> N
         opened(KEY, short)
 
 
+def test_what_is_added_to_a_content_is_noticed() -> None:
+    with pytest.raises(Undecryptable, match="whole number of blocks"):
+        opened(KEY, sealed(KEY, b"some plaintext") + b"x")
+
+
 def test_a_wrong_key_is_noticed() -> None:
     with pytest.raises(Undecryptable):
         opened(OTHER_KEY, sealed(KEY, b"some plaintext"))

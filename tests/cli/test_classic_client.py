@@ -228,6 +228,36 @@ def test_undecryptable_messages_end_with_10_after_all_others(
     assert fetched.out.endswith("    after\n")
 
 
+def test_a_fetch_killed_at_any_message_loses_none(alice: Person, bob: Person, tmp_path: Path) -> None:
+    """Killed while it shows them one after the other; only the message it died in may come twice."""
+    content = secrets.token_bytes(5_000_000)
+    (tmp_path / "file").write_bytes(content)
+    assert alice("send", bob.name, "first").code == 0
+    sent = [
+        alice("send", bob.name, f"text {number}", "--json").lines[0]["message_id"] for number in range(10)
+    ]
+    sent += [alice("send-file", bob.name, str(tmp_path / "file"), "--json").lines[0]["message_id"]]
+    shown: list[int] = []
+    fetch = [HUSH, "classic", "fetch", "--json", "--dir", str(bob.folder)]
+    kills = 0
+    for _ in range(4):
+        with subprocess.Popen(
+            fetch, stdout=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        ) as process:
+            assert process.stdout
+            line = process.stdout.readline()
+            process.kill()
+            rest = [each for each in process.stdout.read().splitlines() if each.endswith(b"}")]
+        shown += [json.loads(each)["message_id"] for each in [line, *rest] if each]
+        kills += process.returncode == -signal.SIGKILL
+    last = bob("fetch", "--json").lines
+    shown += [message["message_id"] for message in last]
+    assert set(sent) <= set(shown)
+    assert len(shown) <= len(sent) + 2 + kills
+    assert all(path.read_bytes() == content for path in (bob.folder / "received").glob("*.bin"))
+    assert bob("fetch", "--json").out == ""
+
+
 def test_a_text_and_a_json_stay_one_line_each(alice: Person, bob: Person) -> None:
     alice("send", bob.name, "one\ntwo\u2028\x9b\u202e")
     out = bob("fetch", "--json").out
