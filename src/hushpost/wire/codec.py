@@ -24,14 +24,19 @@ class Kind(Enum):
     EVENT = "event"
 
 
-def _decoders(table: Mapping[int, type[M]]) -> dict[int, Callable[[Buffer], Message]]:
+def _decoders(table: Mapping[int, type[M]]) -> dict[int, Callable[[Buffer], M]]:
     return {code: msgspec.msgpack.Decoder(each).decode for code, each in table.items()}
 
 
-DECODERS: dict[Kind, dict[int, Callable[[Buffer], Message]]] = {
-    Kind.REQUEST: _decoders(REQUESTS),
-    Kind.RESPONSE: _decoders(RESPONSES),
-    Kind.EVENT: _decoders(EVENTS),
+REQUEST_DECODERS = _decoders(REQUESTS)
+RESPONSE_DECODERS = _decoders(RESPONSES)
+EVENT_DECODERS = _decoders(EVENTS)
+"""By code. They raise `BAD_PAYLOAD`, for callers that know better what to make of it."""
+
+_DECODERS: dict[Kind, Mapping[int, Callable[[Buffer], Message]]] = {
+    Kind.REQUEST: REQUEST_DECODERS,
+    Kind.RESPONSE: RESPONSE_DECODERS,
+    Kind.EVENT: EVENT_DECODERS,
 }
 
 BAD_PAYLOAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -59,7 +64,7 @@ def decode_payload(kind: Kind, code: int, payload: Buffer) -> Message:
     Raises:
         ProtocolError: an unknown code, bytes that are not MessagePack, or a field against its bounds.
     """
-    decode = DECODERS[kind].get(code)
+    decode = _DECODERS[kind].get(code)
     if decode is None:
         raise ProtocolError(f"there is no {kind.value} with the code {code}")
     if len(payload) > MAX_PAYLOAD:

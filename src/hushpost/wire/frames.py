@@ -164,6 +164,17 @@ class FrameDecoder(Generic[H]):
         """Bytes of the last `receive_data` that no event has covered yet."""
         return len(self._data)
 
+    @property
+    def between_frames(self) -> bool:
+        """Nothing of a frame was taken yet."""
+        return self._header is None and not self._partial
+
+    @property
+    def missing(self) -> int:
+        """How many bytes the header, or the payload to be collected, lacks."""
+        expected = self._header_type.SIZE if self._header is None else self._header.payload_size
+        return expected - len(self._partial)
+
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes of the stream. They are not copied until an event needs it.
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 MAX_PAYLOAD = 1 << 20
 """1 MiB: the largest send (150 headers and a body) and every page fit; a peer can make us keep no more."""
 
+MAX_EARLY_PAYLOAD = 64 * 1024
+"""Before authentication: a registration has at most 52 KiB, and a stranger shall not make us keep more."""
+
 MAX_OPEN_REQUESTS = 256
 """Requests of one connection that await their answers: over a path of 200 ms that is 1,280 a second."""
 
