@@ -6,6 +6,7 @@ exit code of docs/reference/exit-codes.md. Nobody is shown a traceback for a ful
 
 from __future__ import annotations
 
+import errno
 import sys
 from io import TextIOWrapper
 from typing import NoReturn
@@ -55,7 +56,8 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _say(f"{where}{error.strerror or error}", "")
+        hint = "make room and repeat the command" if error.errno == errno.ENOSPC else ""
+        _say(f"{where}{error.strerror or error}", hint)
         sys.exit(ExitCode.FAILED)
     sys.exit(ExitCode.OK)
 

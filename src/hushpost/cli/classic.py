@@ -3,108 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from io import BufferedIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
-from hushpost.classic.link import DEFAULT_TIMEOUT, Address
+from hushpost.classic.link import Address
 from hushpost.classic.untrusted import printable
+from hushpost.cli.session import Session, session_command
 from hushpost.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from hushpost.classic.account import Account
-    from hushpost.classic.client import ClassicClient
     from hushpost.classic.payloads import ClientId
-    from hushpost.classic.profile import Profile
 
 PIECE = 1 << 20
 STDIN = Path("-")
 
 app = typer.Typer(help="The classic protocol: its server, and its client.", no_args_is_help=True)
+command = partial(session_command, app)
 
 Recipient = Annotated[str, typer.Argument(metavar="RECIPIENT", help="A name, or an id of 32 digits.")]
 AutoKey = Annotated[bool, typer.Option("--no-auto-key", help="Fail where no key is agreed yet.")]
-
-
-class Session(msgspec.Struct, frozen=True):
-    """What the common options say. Everything is opened only when a command asks for it."""
-
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False
-    directory: Annotated[
-        Path, typer.Option("--dir", help="Working directory, with me.info and server.info.")
-    ] = Path()
-    server: Annotated[
-        str, typer.Option("--server", metavar="HOST:PORT", help="Instead of what server.info says.")
-    ] = ""
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the server.")] = (
-        DEFAULT_TIMEOUT
-    )
-
-    @property
-    def profile(self) -> Profile:
-        from hushpost.classic.profile import Profile
-
-        return Profile(self.directory)
-
-    @property
-    def address(self) -> Address:
-        return Address.parse(self.server) if self.server else self.profile.server()
-
-    @property
-    def client(self) -> ClassicClient:
-        from hushpost.classic.client import ClassicClient
-
-        return ClassicClient(self.address, timeout=self.timeout)
-
-    def account(self) -> Account:
-        from hushpost.classic.account import Account
-
-        return Account(self.profile, self.client)
-
-    def say(self, sentence: str, **fields: object) -> None:
-        """The outcome: a sentence for people, or the fields as one line of JSON."""
-        typer.echo(json.dumps(fields) if self.as_json else sentence)
-
-    def notice(self, sentence: str) -> None:
-        typer.echo(sentence, err=True)
-
-
-P = ParamSpec("P")
-
-
-def command(name: str) -> Callable[[Callable[Concatenate[Session, P], None]], None]:
-    """Register a subcommand whose first parameter is the session; its fields become options of it."""
-
-    def register(function: Callable[Concatenate[Session, P], None]) -> None:
-        fields = get_type_hints(Session, include_extras=True)
-        defaults = {field.name: field.default for field in msgspec.structs.fields(Session)}
-
-        def run(**given: Any) -> None:
-            session = Session(**{name: given.pop(name) for name in fields})
-            cast(Callable[..., None], function)(session, **given)
-
-        own = inspect.signature(function, eval_str=True).parameters
-        kind = inspect.Parameter.KEYWORD_ONLY
-        parameters = [parameter.replace(kind=kind) for parameter in own.values()][1:] + [
-            inspect.Parameter(name, kind, default=defaults[name], annotation=hint)
-            for name, hint in fields.items()
-        ]
-        run.__dict__["__signature__"] = inspect.Signature(parameters)
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        run.__doc__ = function.__doc__
-        app.command(name)(run)
-
-    return register
 
 
 @command("register")

@@ -1,0 +1,94 @@
+"""What every subcommand of the classic client shares: its options, and what they open."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast, get_type_hints
+
+import msgspec
+import typer
+
+from hushpost.classic.link import DEFAULT_TIMEOUT, Address
+
+if TYPE_CHECKING:
+    from hushpost.classic.account import Account
+    from hushpost.classic.client import ClassicClient
+    from hushpost.classic.profile import Profile
+
+P = ParamSpec("P")
+
+
+class Session(msgspec.Struct, frozen=True):
+    """What the common options say. Everything is opened only when a command asks for it."""
+
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Working directory, with me.info and server.info.")
+    ] = Path()
+    server: Annotated[
+        str, typer.Option("--server", metavar="HOST:PORT", help="Instead of what server.info says.")
+    ] = ""
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the server.")] = (
+        DEFAULT_TIMEOUT
+    )
+
+    @property
+    def profile(self) -> Profile:
+        """The working directory."""
+        from hushpost.classic.profile import Profile
+
+        return Profile(self.directory)
+
+    @property
+    def address(self) -> Address:
+        """Where the server is."""
+        return Address.parse(self.server) if self.server else self.profile.server()
+
+    @property
+    def client(self) -> ClassicClient:
+        """Speaks to that server."""
+        from hushpost.classic.client import ClassicClient
+
+        return ClassicClient(self.address, timeout=self.timeout)
+
+    def account(self) -> Account:
+        """The registered client of the working directory."""
+        from hushpost.classic.account import Account
+
+        return Account(self.profile, self.client)
+
+    def say(self, sentence: str, **fields: object) -> None:
+        """The outcome: a sentence for people, or the fields as one line of JSON."""
+        typer.echo(json.dumps(fields) if self.as_json else sentence)
+
+    def notice(self, sentence: str) -> None:
+        """A remark, on stderr."""
+        typer.echo(sentence, err=True)
+
+
+def session_command(app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[Session, P], None]], None]:
+    """Register a subcommand whose first parameter is a `Session`, whose fields become options of it."""
+
+    def register(function: Callable[Concatenate[Session, P], None]) -> None:
+        fields = get_type_hints(Session, include_extras=True)
+        defaults = {field.name: field.default for field in msgspec.structs.fields(Session)}
+
+        def run(**given: Any) -> None:
+            session = Session(**{name: given.pop(name) for name in fields})
+            cast(Callable[..., None], function)(session, **given)
+
+        own = inspect.signature(function, eval_str=True).parameters
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters = [parameter.replace(kind=kind) for parameter in own.values()][1:] + [
+            inspect.Parameter(name, kind, default=defaults[name], annotation=hint)
+            for name, hint in fields.items()
+        ]
+        run.__dict__["__signature__"] = inspect.Signature(parameters)
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        run.__doc__ = function.__doc__
+        app.command(name)(run)
+
+    return register
