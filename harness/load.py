@@ -14,6 +14,9 @@ from hushpost.classic.payloads import ClientId, MessageType, Registration, Reque
 
 Address = tuple[str, int]
 
+NON_BLOCKING_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+"""Saves a call per connection."""
+
 
 class Result(msgspec.Struct):
     """What a run has shown. Latencies are from `connect` to the whole answer, in seconds, sorted."""
@@ -35,8 +38,7 @@ class _Call:
 
     def __init__(self, address: Address, request: bytes) -> None:
         self.begun = time.perf_counter()
-        self.sock = socket.socket()
-        self.sock.setblocking(False)
+        self.sock = socket.socket(type=NON_BLOCKING_STREAM)
         self.received = 0
         self.unsent: bytes | None = request
         self.sock.connect_ex(address)  # on loopback it is done when it returns

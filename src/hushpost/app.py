@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -120,6 +121,8 @@ async def _serve_until_stopped(
         acceptor = Acceptor(listener, gateway, settings.limits, payloads.REFUSAL)
         acceptor.start()
         host, port = listener.getsockname()[:2]
+        gc.collect()
+        gc.freeze()  # what has come up to here stays: collections need not look at it again
         announce(host, port)
         log.info("serving", protocol="classic")
         await asyncio.wait({stopping, store.failed}, return_when=asyncio.FIRST_COMPLETED)

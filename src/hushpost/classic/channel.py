@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import socket
 import struct
 import termios
@@ -65,6 +66,18 @@ class Channel:
             return self._socket.send(data)
         except BlockingIOError:
             return 0
+
+    def send_last(self, data: bytes) -> None:
+        """Hand over a small answer and end our side, in one segment.
+
+        Ending our side sends it at once: a reset that `close` may cause for unread bytes comes later.
+
+        Raises:
+            OSError: the peer is gone, or its window, open for a new connection, has no room.
+        """
+        if self._socket.send(data, socket.MSG_MORE) < len(data):
+            raise BlockingIOError
+        self.half_close()
 
     def at_end(self) -> bool:
         """Read away what the peer still sends; whether its side is known to have ended.
@@ -175,7 +188,7 @@ class Channel:
     def close(self) -> None:
         """Let go. Bytes that the peer sent and we did not read make the kernel send a reset."""
         self.unwatch()
-        self._socket.close()
+        os.close(self._socket.detach())
 
     def abort(self) -> None:
         """Let go with a reset: the peer shall notice that its answer is incomplete."""

@@ -11,6 +11,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Coroutine
 from enum import Enum
+from functools import partial
 
 import structlog
 
@@ -205,15 +206,16 @@ class Connection:
 
     # Answers
 
-    def _answer(self, code: Response, payload: bytes) -> None:
+    def _answer(self, data: bytes) -> None:
         """Send a small answer and close."""
-        data = payloads.response(code, payload)
         try:
-            if self.channel.send(data) == len(data) and not self._decoder.unread:
-                self.close()
-            else:
-                self._linger()
+            self.channel.send_last(data)
         except OSError:
+            self.close()
+            return
+        if self._decoder.unread:
+            self._linger()
+        else:
             self.close()
 
     def _refuse(self) -> None:
@@ -223,21 +225,16 @@ class Connection:
             self.abort()
             return
         try:
-            self.channel.send(payloads.REFUSAL)
+            self.channel.send_last(payloads.REFUSAL)
         except OSError:
             self.close()
         else:
             self._linger()
 
     def _linger(self) -> None:
-        """End our side and read away the peer's, so that no reset overtakes the answer."""
+        """Our side has ended: read away the peer's, so that no reset overtakes the answer."""
         self._stage = Stage.LEAVING
         self.deadline = self._gateway.loop.time() + LINGER_SECONDS
-        try:
-            self.channel.half_close()
-        except OSError:
-            self.close()
-            return
         self.channel.watch(self._discard)
 
     def _discard(self) -> None:
@@ -271,13 +268,15 @@ class Connection:
         delivery = Delivery(MailboxId(prefix.recipient), sender + bytes((prefix.message_type,)))
         content = payload[payloads.SEND_PREFIX.size :]
         stored = self._gateway.store.append(Send((delivery,), content))
-        stored.add_done_callback(lambda done: self._stored(prefix.recipient, done))
+        stored.add_done_callback(partial(self._stored, prefix.recipient))
 
     def _stored(self, recipient: ClientId, done: asyncio.Future[tuple[int, ...]]) -> None:
-        if done.cancelled() or done.exception() is not None:
+        try:
+            (sequence,) = done.result()
+        except (HushpostError, asyncio.CancelledError):
             self._refuse()
         else:
-            self._answer(Response.MESSAGE_STORED, payloads.STORED_ANSWER.pack(recipient, *done.result()))
+            self._answer(payloads.stored(recipient, sequence))
 
     async def _store_for_stranger(self, sender: bytes, prefix: SendPrefix, payload: bytes) -> None:
         await self._require(sender)
@@ -311,7 +310,7 @@ class Connection:
         except StoreError:
             await gateway.uploads.discard(blob)
             raise
-        self._answer(Response.MESSAGE_STORED, payloads.STORED_ANSWER.pack(prefix.recipient, sequence))
+        self._answer(payloads.stored(prefix.recipient, sequence))
 
     async def _deliver(self, client: bytes) -> None:
         await self._require(client)
@@ -320,14 +319,15 @@ class Connection:
     async def _register(self, registration: Registration) -> None:
         account = Account(AccountId.random(), registration.name, registration.public_key)
         await self._gateway.store.register(account, MailboxId(account.id))
-        self._answer(Response.REGISTERED, account.id)
+        self._answer(payloads.response(Response.REGISTERED, account.id))
 
     async def _public_key(self, client: bytes, target: AccountId) -> None:
         await self._require(client)
         account = await self._gateway.store.account(target)
         if account is None:
             raise ProtocolError("no such client")
-        self._answer(Response.PUBLIC_KEY, payloads.KEY_ANSWER.pack(account.id, account.record))
+        answer = payloads.KEY_ANSWER.pack(account.id, account.record)
+        self._answer(payloads.response(Response.PUBLIC_KEY, answer))
 
     async def _list(self, client: bytes) -> None:
         await self._require(client)
@@ -347,6 +347,7 @@ class Connection:
                 if account.id != client
             )
             await self.channel.send_all(b"".join(entries))
+        self.channel.half_close()
         self._linger()
 
     async def _require(self, client: bytes) -> None:
