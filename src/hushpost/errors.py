@@ -19,7 +19,7 @@
     ├── AddressUnavailable           9   the listening address cannot be had
     ├── Undecryptable               10   wrong key or damaged content
     │   └── EnvelopeError           10   a message that does not open, or is not what it says
-    └── Untrusted                   11   keys or statements that do not prove what they should; carries a reason
+    └── Untrusted                   11   keys or statements that do not prove what they should
         ├── ManifestError           11   an account's signed list of devices
         ├── PrekeyError             11   a device's signed keys for first messages
         └── ServerUntrusted         11   the server is not the one that a link named
