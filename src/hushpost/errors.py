@@ -12,9 +12,15 @@
     │   ├── StoreUnusable            7   locked, corrupt, newer, foreign or unreadable; left untouched
     │   ├── StoreFailed              8   the disk failed while running: nothing more can be promised
     │   ├── StoreFull                5   a limit is reached; carries the reason and `retry_after`
+    │   │   └── RequestsFull         5   too many wait that came without a delivery token
     │   ├── NameTaken, IdTaken       5
     │   ├── UnknownMailbox           5
+    │   ├── UnknownAccount           5
+    │   ├── InviteInvalid            5   unknown, expired, used up or revoked
     │   ├── IdConflict, StaleId      5   see `stores.base`
+    │   ├── StaleDevices, StaleSeal  5   what a sender knew is out of date; they carry what is newer
+    │   ├── StaleManifest            5   somebody else appended first
+    │   ├── TooManyKeys              5
     │   └── BlobMissing              8   a stored envelope's content is gone from the disk
     ├── AddressUnavailable           9   the listening address cannot be had
     ├── Undecryptable               10   wrong key or damaged content
@@ -29,7 +35,11 @@ No exception text ever holds a key, a plaintext, or a name. `hint` says what to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from types import MappingProxyType
+
+_NONE: Mapping[bytes, bytes | None] = MappingProxyType({})
 
 
 class ExitCode(IntEnum):
@@ -128,6 +138,10 @@ class StoreFull(StoreError):
         self.retry_after = retry_after
 
 
+class RequestsFull(StoreFull):
+    """As many envelopes of strangers wait as may; only the recipient can make room."""
+
+
 class NameTaken(StoreError):
     """A name belongs to the first account that took it, for ever."""
 
@@ -142,6 +156,66 @@ class IdTaken(StoreError):
 
 class UnknownMailbox(StoreError):
     """No such mailbox."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class UnknownAccount(StoreError):
+    """No account or device of this id; or it has left."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class InviteInvalid(StoreError):
+    """No invitation, or none that is good any more."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class StaleDevices(StoreError):
+    """The sender's list of an account's devices is not the present one.
+
+    Attributes:
+        manifest: the newest one, signed.
+    """
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, message: str, *, manifest: bytes = b"", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.manifest = manifest
+
+
+class StaleSeal(StoreError):
+    """A seal key that is not the present one.
+
+    Attributes:
+        keys: the ids of the devices concerned, with their present signed keys (None: none published yet).
+    """
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, message: str, *, keys: Mapping[bytes, bytes | None] = _NONE, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.keys = keys
+
+
+class StaleManifest(StoreError):
+    """A manifest that is not the next one.
+
+    Attributes:
+        manifest: the newest one, signed.
+    """
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, message: str, *, manifest: bytes = b"", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.manifest = manifest
+
+
+class TooManyKeys(StoreError):
+    """More unused one-time keys than a device may have."""
 
     exit_code = ExitCode.REFUSED
 

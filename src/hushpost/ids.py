@@ -76,6 +76,13 @@ class BlobId(FixedBytes):
     __slots__ = ()
 
 
+class TokenHash(FixedBytes):
+    """SHA-256 of a secret token: all that a server keeps of an invitation or a delivery token."""
+
+    __slots__ = ()
+    SIZE: ClassVar[int] = 32
+
+
 class EnvelopeId(FixedBytes):
     """What makes a send repeatable: 4 bytes of server time (seconds, big-endian), then 12 random.
 

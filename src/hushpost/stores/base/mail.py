@@ -1,14 +1,9 @@
-"""What a server keeps, and what is promised about it.
-
-Each numbered guarantee is a test in tests/stores/test_conformance.py, which every implementation
-runs. An account, its mailboxes and their envelopes are the same thing to the classic protocol and to
-version 3; the two never share a store instance, so that no request of one reaches a row of the other.
-"""
+"""Accounts, mailboxes and envelopes: what the classic protocol and version 3 have in common."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -80,13 +75,20 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """A stored message, as it waits in one mailbox."""
+    """A stored message, as it waits in one mailbox.
+
+    Attributes:
+        seal_key_id: of the key that the header is sealed to; 0 where the protocol has none (classic).
+        is_request: it came without a delivery token (version 3).
+    """
 
     sequence: int
     header: bytes
     body: bytes
     envelope: EnvelopeId | None = None
     attachment: Attachment | None = None
+    seal_key_id: int = 0
+    is_request: bool = False
 
     @property
     def content_size(self) -> int:
@@ -232,54 +234,6 @@ class Mailboxes(Protocol):
         Raises:
             UnknownMailbox.
         """
-
-
-class Blobs(Protocol):
-    """Contents beside the database.
-
-    B1  A blob can be read only when it is finished; `finish` returns when it is durable whole.
-    B2  Nothing of a discarded blob stays behind, on disk neither.
-    B3  No file stays open between two calls, and no call needs memory beyond the caller's buffer.
-    B4  After a crash, `unfinished` blobs are gone with the next `sweep`, and so are those that
-        nothing refers to.
-    """
-
-    async def create(self, blob: BlobId) -> None:
-        """Begin an empty blob.
-
-        Raises:
-            StoreFull: too little space is left.
-        """
-
-    async def write(self, blob: BlobId, offset: int, data: memoryview) -> None:
-        """Put bytes at an offset. Durable only with `finish`. `data` may be reused afterwards, also
-        after a cancellation.
-
-        Raises:
-            StoreFull: the disk is full.
-            BlobMissing: it was not begun, is finished, or was discarded.
-            StoreFailed: the disk refuses it.
-        """
-
-    async def finish(self, blob: BlobId, size: int) -> None:
-        """Make it durable and readable.
-
-        Raises:
-            BlobMissing: it does not have this size.
-        """
-
-    async def read_into(self, blob: BlobId, offset: int, buffer: memoryview) -> int:
-        """Fill the buffer as far as the blob goes; the number of bytes that were read.
-
-        Raises:
-            BlobMissing: no finished blob of this id.
-        """
-
-    async def discard(self, blobs: Iterable[BlobId]) -> None:
-        """Remove them, finished or not; unknown ones are harmless."""
-
-    async def sweep(self, referenced: set[BlobId]) -> int:
-        """Before serving: remove everything unfinished or not referenced; how many were removed."""
 
 
 class Store(Directory, Mailboxes, Protocol):

@@ -1,0 +1,151 @@
+"""Who has an account of version 3, by whose invitation, and with which devices.
+
+The store never looks into manifests or keys: they are bytes with ids and versions that the caller gives,
+who has checked the signatures before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from hushpost.ids import AccountId, DeviceId, MailboxId, TokenHash
+from hushpost.stores.base.keys import SealKey, SessionKey
+from hushpost.stores.base.mail import Account
+
+
+def mailbox_of(device: DeviceId) -> MailboxId:
+    """A device has one mailbox, for ever, and it has the device's id."""
+    return MailboxId(device)
+
+
+class Invitation(msgspec.Struct, frozen=True):
+    """The right to register.
+
+    Attributes:
+        token_hash: SHA-256 of the token in the link; the token itself is not kept.
+        uses: registrations that are left.
+        expires: seconds since 1970; from then on it is no more.
+    """
+
+    token_hash: TokenHash
+    uses: int
+    expires: int
+
+
+class NewAccount(msgspec.Struct, frozen=True):
+    """An account with its first device.
+
+    Attributes:
+        manifest: version 1, which lists exactly this device.
+        token_hash: of the delivery token, see `SealedPost`.
+    """
+
+    id: AccountId
+    name: str
+    manifest: bytes
+    device: DeviceId
+    seal_key: SealKey
+    one_time_keys: tuple[SessionKey, ...]
+    fallback_key: bytes
+    token_hash: TokenHash
+
+
+class Device(msgspec.Struct, frozen=True):
+    """A device that was listed in a manifest once.
+
+    Attributes:
+        listed: it is in the newest one, too. If not, it may fetch what waits, and nothing more.
+    """
+
+    account: AccountId
+    listed: bool
+
+
+class DeviceList(msgspec.Struct, frozen=True):
+    """The devices of the manifest of this version, the newest."""
+
+    version: int
+    devices: frozenset[DeviceId]
+
+
+class Invitations(Protocol):
+    """The operator's invitations.
+
+    I1  An invitation is good for so many registrations until it expires, is used up or revoked; after
+        that, nothing of it is kept for long.
+    """
+
+    async def invite(self, invitation: Invitation) -> None:
+        """Remember a new invitation, durably.
+
+        Raises:
+            ValueError: no uses.
+            IdTaken: there is one of this hash.
+        """
+
+    async def revoke(self, token_hash: TokenHash) -> bool:
+        """Forget it, durably; False if it was not there."""
+
+    async def invitations(self) -> list[Invitation]:
+        """Those that are good, the first to expire first."""
+
+
+class Accounts(Protocol):
+    """Accounts of version 3.
+
+    A1  `enroll` is one transaction: a use of the invitation, account, name, first manifest, device with
+        mailbox, keys and delivery token: all of it, durably, or nothing.
+    A2  Repeating an `enroll` (its answer was lost) changes nothing and uses nothing up, for as long as
+        the account's manifest is that first one.
+    A3  Names and account ids are never given twice, not even after `leave`. A device belongs to the
+        first account that listed it; once removed, it is not listed again.
+    A4  Whoever has no good invitation learns nothing about names: it is looked at first.
+    A5  Manifest versions grow by one: `put_manifest` compares and sets. Repeating the newest is harmless.
+    A6  With a manifest, new devices get mailboxes. Removed ones lose their keys and get nothing new;
+        what waits for them can still be read and acknowledged.
+    """
+
+    async def enroll(self, account: NewAccount, invitation: TokenHash | None) -> None:
+        """Create an account; without an invitation where everybody may.
+
+        Raises:
+            InviteInvalid: unknown, expired, used up or revoked.
+            NameTaken, IdTaken, TooManyKeys, StoreFull: nothing was changed.
+        """
+
+    async def account_named(self, name: str) -> Account | None:
+        """The account of exactly this name."""
+
+    async def accounts_by_name(self, prefix: str, after: str, limit: int) -> list[Account]:
+        """At most `limit` accounts whose names begin so and are above `after`, by the bytes of the names."""
+
+    async def manifests(self, account: AccountId, after: int, limit: int) -> list[bytes]:
+        """The manifests with version > `after`, oldest first, at most `limit`.
+
+        Raises:
+            UnknownAccount.
+        """
+
+    async def put_manifest(
+        self, account: AccountId, version: int, manifest: bytes, devices: Sequence[DeviceId]
+    ) -> None:
+        """Append the newest manifest, which lists exactly these devices.
+
+        Raises:
+            StaleManifest: `version` is not one above the newest; carries that.
+            IdTaken: one of the devices is another account's, or was removed before.
+            UnknownAccount, StoreFull.
+        """
+
+    async def devices(self, account: AccountId) -> DeviceList:
+        """The devices of the newest manifest.
+
+        Raises:
+            UnknownAccount.
+        """
+
+    async def device(self, device: DeviceId) -> Device | None:
+        """Whose device this is; None if no account ever listed it, or that account has left."""
