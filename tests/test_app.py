@@ -34,7 +34,7 @@ from hushpost.stores.base import Account, Attachment, Delivery, Send
 from hushpost.stores.blobfiles import FileBlobs
 from hushpost.stores.sqlite import SqliteStore
 from hushpost.wire.frames import ResponseHeader
-from tests.classic.serving import parse_messages
+from tests.classic.server.serving import parse_messages
 
 GIB = 1 << 30
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import structlog
 
 from hushpost.classic import payloads
-from hushpost.classic.gateway import Gateway
-from hushpost.classic.importer import ImportReport, Progress, import_old_server
+from hushpost.classic.server.gateway import Gateway
+from hushpost.classic.server.importer import ImportReport, Progress, import_old_server
 from hushpost.errors import StoreUnusable
 from hushpost.server.net import Acceptor, listen
 from hushpost.settings import ClassicSettings

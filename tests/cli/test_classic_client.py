@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from harness.process import HUSH, ServerProcess, classic_server
-from hushpost.classic.client import ClassicClient
-from hushpost.classic.link import Address
+from hushpost.classic.client.link import Address
+from hushpost.classic.client.profile import Profile
+from hushpost.classic.client.requests import ClassicClient
 from hushpost.classic.payloads import ClientId, MessageType
-from hushpost.classic.profile import Profile
 from hushpost.cli import main
-from tests.classic.peers import playing, serving
+from tests.classic.client.peers import playing, serving
 
 
 class Outcome:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from hushpost.classic.link import Address
-from hushpost.classic.untrusted import printable
+from hushpost.classic.client.link import Address
+from hushpost.classic.client.untrusted import printable
 from hushpost.cli.session import Session, session_command
 from hushpost.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from hushpost.classic.account import Account
+    from hushpost.classic.client.account import Account
     from hushpost.classic.payloads import ClientId
 
 PIECE = 1 << 20
@@ -41,7 +41,7 @@ def register(
     session: Session, name: Annotated[str, typer.Argument(help="2 characters to 254 bytes.")]
 ) -> None:
     """Take a name on the server, for ever, and write me.info."""
-    from hushpost.classic.account import register
+    from hushpost.classic.client.account import register
 
     identity = register(session.profile, session.client, name)
     session.say(
@@ -129,8 +129,8 @@ def fetch(session: Session) -> None:
 
     Exit code 10: some could not be opened; all the others were shown.
     """
-    from hushpost.classic.inbox import Received
-    from hushpost.classic.show import describe
+    from hushpost.classic.client.inbox import Received
+    from hushpost.classic.client.show import describe
 
     def show(received: Received) -> None:
         typer.echo(json.dumps(msgspec.to_builtins(received)) if session.as_json else describe(received))
@@ -148,7 +148,7 @@ def fetch(session: Session) -> None:
 @command("menu")
 def menu(session: Session) -> None:
     """The interactive menu, with the original's numbers."""
-    from hushpost.classic.menu import Menu
+    from hushpost.classic.client.menu import Menu
 
     if session.as_json:
         raise UsageError("the menu is for people and has no JSON form", hint="use the other subcommands")
@@ -161,8 +161,8 @@ def self_test(
     address: Annotated[str, typer.Argument(metavar="[HOST:PORT]", help="Instead of server.info.")] = "",
 ) -> None:
     """Try every action against a server, with clients of random names."""
-    from hushpost.classic.client import ClassicClient
-    from hushpost.classic.selftest import SelfTest
+    from hushpost.classic.client.requests import ClassicClient
+    from hushpost.classic.client.selftest import SelfTest
 
     where = Address.parse(address) if address else session.address
     test = SelfTest(ClassicClient(where, timeout=session.timeout))
@@ -189,7 +189,7 @@ def _ensure_key(session: Session, account: Account, peer: ClientId, no_auto_key:
 
 
 def _text_of_stdin() -> str:
-    from hushpost.classic.inbox import MAX_TEXT
+    from hushpost.classic.client.inbox import MAX_TEXT
 
     raw = sys.stdin.buffer.read(MAX_TEXT)
     if len(raw) == MAX_TEXT:
@@ -203,7 +203,7 @@ def _text_of_stdin() -> str:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BufferedIOBase]:
     """A file of known size: what is not a regular file is copied into a nameless temporary one first."""
-    from hushpost.classic.client import MAX_CONTENT
+    from hushpost.classic.client.requests import MAX_CONTENT
 
     with open(0, "rb", closefd=False) if path == STDIN else path.open("rb") as source:
         if path != STDIN and stat.S_ISREG(os.fstat(source.fileno()).st_mode):

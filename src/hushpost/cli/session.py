@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast, 
 import msgspec
 import typer
 
-from hushpost.classic.link import DEFAULT_TIMEOUT, Address
+from hushpost.classic.client.link import DEFAULT_TIMEOUT, Address
 
 if TYPE_CHECKING:
-    from hushpost.classic.account import Account
-    from hushpost.classic.client import ClassicClient
-    from hushpost.classic.profile import Profile
+    from hushpost.classic.client.profile import Profile
+    from hushpost.classic.client.requests import ClassicClient
+    from hushpost.classic.client.account import Account
 
 P = ParamSpec("P")
 
@@ -38,7 +38,7 @@ class Session(msgspec.Struct, frozen=True):
     @property
     def profile(self) -> Profile:
         """The working directory."""
-        from hushpost.classic.profile import Profile
+        from hushpost.classic.client.profile import Profile
 
         return Profile(self.directory)
 
@@ -50,13 +50,13 @@ class Session(msgspec.Struct, frozen=True):
     @property
     def client(self) -> ClassicClient:
         """Speaks to that server."""
-        from hushpost.classic.client import ClassicClient
+        from hushpost.classic.client.requests import ClassicClient
 
         return ClassicClient(self.address, timeout=self.timeout)
 
     def account(self) -> Account:
         """The registered client of the working directory."""
-        from hushpost.classic.account import Account
+        from hushpost.classic.client.account import Account
 
         return Account(self.profile, self.client)
 

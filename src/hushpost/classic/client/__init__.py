@@ -1,0 +1,1 @@
+"""The classic client: a library without user interface, and its menu and self-test."""

@@ -1,0 +1,271 @@
+"""A registered client at work: the protocol, the keys and the files of the working directory together.
+
+This is the library that the menu, the subcommands and the self-test are faces of.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from io import BufferedIOBase
+
+import msgspec
+
+from hushpost.classic import crypto
+from hushpost.classic.client.files import remove_unfinished, sync_directory
+from hushpost.classic.client.identity import Identity
+from hushpost.classic.client.inbox import MAX_TEXT, Inbox, NotOpened, Received
+from hushpost.classic.client.profile import Profile, State
+from hushpost.classic.client.requests import ClassicClient
+from hushpost.classic.crypto import PIECE, PairKey, PrivateKey
+from hushpost.classic.payloads import ClientId, ListedClient, MessageType
+from hushpost.errors import HushpostError, ProfileError, ProtocolError, Unreachable, UsageError
+
+MAX_REMEMBERED = 65_536
+"""Messages of one fetch that are recognised when they come again; 3 MiB of me.keys at most."""
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes so far and the bytes in all."""
+
+
+class Summary(msgspec.Struct):
+    """What a fetch brought, in numbers. `repeats` were shown before and are not shown again."""
+
+    received: int = 0
+    not_opened: int = 0
+    repeats: int = 0
+
+
+def register(profile: Profile, client: ClassicClient, name: str) -> Identity:
+    """Register a fresh key under `name` and write me.info.
+
+    Raises:
+        ProfileError: this directory has a me.info already.
+        UsageError: a name that me.info could not hold, or that the protocol does not allow.
+        Refused: the name is taken.
+    """
+    if not name.isprintable():
+        raise UsageError("a name cannot hold control characters")
+    with profile.locked():
+        if profile.registered():
+            raise ProfileError(
+                "this directory has a me.info: its client is registered already",
+                hint="for another client use another directory (--dir)",
+            )
+        private_key = PrivateKey.generate()
+        identity = Identity(name, client.register(name, private_key.public_key), private_key)
+        profile.save_identity(identity)
+    return identity
+
+
+class Account:
+    """One client, by its working directory. Several processes may use the same directory.
+
+    Every method raises what `ClassicClient` raises, and `ProfileError` for unusable files.
+    """
+
+    def __init__(self, profile: Profile, client: ClassicClient) -> None:
+        self.identity = profile.identity()
+        self._me = self.identity.client_id
+        self._profile = profile
+        self._client = client
+
+    def clients(self) -> list[ListedClient]:
+        """Everybody else."""
+        return self._client.list_clients(self._me)
+
+    def find(self, recipient: str) -> ClientId:
+        """The client meant by an id of 32 hexadecimal digits, or by its exact name.
+
+        What reads as an id is an id: a stranger may have registered another's id as a name.
+
+        Raises:
+            UsageError: nobody has this name.
+        """
+        try:
+            return ClientId.parse(recipient)
+        except ValueError:
+            pass
+        if recipient == self.identity.name:
+            return self._me
+        for client in self.clients():
+            if client.name == recipient:
+                return client.client_id
+        raise UsageError("nobody is registered under that name", hint="`hush classic list` shows who is")
+
+    def public_key(self, peer: ClientId) -> bytes:
+        """What the peer registered as its public key."""
+        return self._client.public_key(self._me, peer)
+
+    def request_key(self, peer: ClientId) -> int:
+        """Ask a peer for a key. Returns the message id, as all that follow."""
+        return self._client.send_message(self._me, peer, MessageType.KEY_REQUEST, b"")
+
+    def send_key(self, peer: ClientId) -> int:
+        """Send a key to a peer: the one in use with it, or a fresh one; see `keyring`."""
+        with self._profile.locked():
+            return self._send_key(peer, self._state())
+
+    def ensure_key(self, peer: ClientId) -> bool:
+        """Send a key if none is agreed with this peer yet. Tells whether one was sent."""
+        with self._profile.locked():
+            state = self._state()
+            if state.pair(peer).to_send_with:
+                return False
+            self._send_key(peer, state)
+            return True
+
+    def send_text(self, peer: ClientId, text: str) -> int:
+        """Send a text.
+
+        Raises:
+            UsageError: no key is agreed yet, or a text that the protocol cannot carry.
+        """
+        key = self._key_with(peer)
+        try:
+            content = crypto.seal_text(key, text)
+        except ValueError:
+            raise UsageError("a text is valid Unicode without NUL", hint="send it as a file") from None
+        if len(content) > MAX_TEXT:
+            raise UsageError("a text has less than 1 MiB", hint="send it as a file")
+        return self._client.send_message(self._me, peer, MessageType.TEXT, content)
+
+    def send_file(
+        self, peer: ClientId, file: BufferedIOBase, size: int, progress: Progress | None = None
+    ) -> int:
+        """Send the `size` bytes of a file, in constant memory.
+
+        Raises:
+            UsageError: no key is agreed yet, too large, or the file has another size.
+        """
+        pieces = crypto.seal_pieces(self._key_with(peer), _read(file, size, progress))
+        kind, sealed = MessageType.FILE, crypto.sealed_size(size)
+        return self._client.send_stream(self._me, peer, kind, sealed, pieces)
+
+    def fetch(self, handle: Callable[[Received], None], progress: Progress | None = None) -> Summary:
+        """Fetch what waits and give each message to `handle`, those first that an earlier run left.
+
+        All is on disk before the server may forget it, and each message leaves the spool only when
+        `handle` has returned. A message that the server shows again after an unclear end is dropped.
+
+        Raises:
+            Unreachable, ProtocolError: the answer was cut or damaged; what had come was handled before.
+            OSError: the disk refuses. Nothing is lost: the next fetch goes on there.
+        """
+        with self._profile.locked():
+            summary, spool = Summary(), self._profile.spool
+            if self._profile.received.is_dir():
+                remove_unfinished(self._profile.received)
+            self._deal_with_spool(handle, summary, complete=False)
+            try:
+                self._client.fetch(self._me, spool, progress)
+            except (Unreachable, ProtocolError):
+                # The original's server has deleted everything by now: keep what is whole.
+                spool.commit()
+                self._deal_with_spool(handle, summary, complete=False)
+                raise
+            finally:
+                spool.close()
+            self._deal_with_spool(handle, summary, complete=True)
+            return summary
+
+    def _deal_with_spool(
+        self, handle: Callable[[Received], None], summary: Summary, *, complete: bool
+    ) -> None:
+        """Open what is in the spool, if anything, and empty it.
+
+        Only what a fetch did not delete comes again, and the next fetch then has all of it: so the
+        digests of a complete fetch replace the older ones, those of a cut one join them.
+        """
+        spool, state = self._profile.spool, self._state()
+        if not spool.exists():
+            return
+        damage: HushpostError | None = None
+        inbox, seen, digests = self._inbox(state), set(state.seen), deque[bytes](maxlen=MAX_REMEMBERED)
+        try:
+            for message in spool.messages():
+                digests.append(message.digest)
+                if message.dealt_with:
+                    continue
+                if message.digest in seen:
+                    summary.repeats += 1
+                    continue
+                received = inbox.open(message)
+                handle(received)
+                summary.received += 1
+                summary.not_opened += isinstance(received, NotOpened)
+        except ProtocolError as error:
+            damage = error
+        finally:
+            spool.close()
+        state.seen = [*([] if complete else state.seen), *digests][-MAX_REMEMBERED:]
+        self._profile.save_state(state)
+        if self._profile.received.is_dir():
+            sync_directory(self._profile.received)
+        spool.remove()
+        if damage and complete:
+            raise damage
+
+    def _inbox(self, state: State) -> Inbox:
+        listed: dict[ClientId, str] | None = None
+
+        def name_of(sender: ClientId) -> str:
+            nonlocal listed
+            if sender == self._me:
+                return self.identity.name
+            if (known := state.names.get(sender.hex())) is not None:
+                return known
+            if listed is None:
+                listed = self._listed()
+            if name := listed.get(sender):
+                state.names[sender.hex()] = name
+            return listed.get(sender, "")
+
+        folder, save = self._profile.received, self._profile.save_state
+        return Inbox(self.identity.private_key, state, folder, name_of=name_of, save=save)
+
+    def _listed(self) -> dict[ClientId, str]:
+        """Names by id; none where the server cannot be asked: messages are shown all the same."""
+        try:
+            return {client.client_id: client.name for client in self.clients()}
+        except HushpostError:
+            return {}
+
+    def _state(self) -> State:
+        return self._profile.state(self._me)
+
+    def _key_with(self, peer: ClientId) -> PairKey:
+        key = self._state().pair(peer).to_send_with
+        if key is None:
+            raise UsageError(
+                "no key is agreed with this client yet",
+                hint="send it one (send-key, 52 in the menu) or ask for one (request-key, 51)",
+            )
+        return key
+
+    def _send_key(self, peer: ClientId, state: State) -> int:
+        public_key = self.public_key(peer)
+        pair = state.pair(peer)
+        key = pair.offer()
+        content = crypto.wrap(key, public_key)
+        self._profile.save_state(state)
+        message_id = self._client.send_message(self._me, peer, MessageType.KEY, content)
+        pair.accepted(key)
+        self._profile.save_state(state)
+        return message_id
+
+
+def _read(file: BufferedIOBase, size: int, progress: Progress | None) -> Iterator[memoryview]:
+    """A file's content as views, each valid until the next.
+
+    Raises:
+        UsageError: it is not `size` bytes; padding would hide a small difference.
+    """
+    buffer, done = memoryview(bytearray(PIECE)), 0
+    while count := file.readinto(buffer):
+        done += count
+        yield buffer[:count]
+        if progress:
+            progress(done, size)
+    if done != size:
+        raise UsageError("the file changed its size while it was being sent; nothing was sent")

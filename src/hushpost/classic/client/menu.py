@@ -1,0 +1,155 @@
+"""The interactive menu, with the original's numbers and meanings.
+
+It works with piped input as well: every answer is one line, and the end of input ends the menu.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
+
+from hushpost.classic.client.account import Account, register
+from hushpost.classic.client.account import Progress as Tell
+from hushpost.classic.client.profile import Profile
+from hushpost.classic.client.requests import ClassicClient
+from hushpost.classic.client.show import describe
+from hushpost.classic.client.untrusted import printable
+from hushpost.classic.payloads import ClientId
+from hushpost.errors import HushpostError
+
+EXIT = "0"
+
+
+class Menu:
+    """Asks for a number, does it, and tells what happened, until 0 or the end of input.
+
+    Every error is one sentence, and the menu goes on. `ask` is given a prompt and returns a line.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        client: ClassicClient,
+        *,
+        console: Console | None = None,
+        ask: Callable[[str], str] = input,
+    ) -> None:
+        self._profile = profile
+        self._client = client
+        self._console = console or Console(markup=False, highlight=False, emoji=False)
+        self._ask = ask
+        self._actions: dict[str, tuple[str, Callable[[], None]]] = {
+            "1": ("register", self._register),
+            "2": ("list clients", self._list),
+            "3": ("ask for a public key", self._public_key),
+            "4": ("show waiting messages", self._fetch),
+            "5": ("send a text", self._send_text),
+            "50": ("send a file", self._send_file),
+            "51": ("ask a client for a key", self._request_key),
+            "52": ("send a client a key", self._send_key),
+        }
+
+    def run(self) -> None:
+        """Until 0 or the end of input. Ctrl-C passes through as `KeyboardInterrupt`."""
+        self._show_actions()
+        with contextlib.suppress(EOFError):
+            while (choice := self._ask("? ").strip()) != EXIT:
+                if choice in self._actions:
+                    self._do(self._actions[choice][1])
+                elif choice:
+                    self._say("that is not on the menu")
+                    self._show_actions()
+
+    def _do(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except HushpostError as error:
+            self._say(f"error: {error}")
+            if error.hint:
+                self._say(f"  hint: {error.hint}")
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            self._say(f"error: {where}{error.strerror or error}")
+
+    def _show_actions(self) -> None:
+        self._say(f"Hushpost, classic client of {self._client.address}")
+        table = Table(show_header=False)
+        for number, (meaning, _) in self._actions.items():
+            table.add_row(number, meaning)
+        table.add_row(EXIT, "exit")
+        self._console.print(table)
+
+    def _register(self) -> None:
+        identity = register(self._profile, self._client, self._ask("your name: ").strip())
+        self._say(f"registered {identity.name} as {identity.client_id}")
+
+    def _list(self) -> None:
+        table = Table("name", "id")
+        for client in self._account().clients():
+            table.add_row(Text(printable(client.name)), str(client.client_id))
+        self._console.print(table if table.row_count else "nobody else is registered")
+
+    def _public_key(self) -> None:
+        account, peer = self._account_and_peer()
+        self._say(account.public_key(peer).hex())
+
+    def _fetch(self) -> None:
+        account = self._account()
+        with self._progress("receiving") as tell:
+            summary = account.fetch(lambda received: self._lines(describe(received)), tell)
+        if not summary.received:
+            self._say("no messages")
+        if summary.repeats:
+            self._say(f"{summary.repeats} messages came again and are not shown twice")
+
+    def _send_text(self) -> None:
+        account, peer = self._account_and_peer()
+        self._sent(account.send_text(peer, self._ask("text: ")))
+
+    def _send_file(self) -> None:
+        account, peer = self._account_and_peer()
+        path = Path(self._ask("path of the file: ").strip()).expanduser()
+        with path.open("rb") as file, self._progress("sending") as tell:
+            message_id = account.send_file(peer, file, os.fstat(file.fileno()).st_size, tell)
+        self._sent(message_id)
+
+    def _request_key(self) -> None:
+        account, peer = self._account_and_peer()
+        self._sent(account.request_key(peer))
+
+    def _send_key(self) -> None:
+        account, peer = self._account_and_peer()
+        self._sent(account.send_key(peer))
+
+    def _account(self) -> Account:
+        return Account(self._profile, self._client)
+
+    def _account_and_peer(self) -> tuple[Account, ClientId]:
+        account = self._account()
+        return account, account.find(self._ask("name or id of the client: ").strip())
+
+    def _sent(self, message_id: int) -> None:
+        self._say(f"sent as message {message_id}")
+
+    def _say(self, sentence: str) -> None:
+        self._lines(printable(sentence))
+
+    def _lines(self, text: str) -> None:
+        """What is escaped already. Long lines are left to the terminal, so that ids stay whole."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    @contextlib.contextmanager
+    def _progress(self, what: str) -> Iterator[Tell]:
+        """A bar while a file moves; nothing where the output is no terminal."""
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        hidden = not self._console.is_terminal
+        with Progress(*columns, console=self._console, transient=True, disable=hidden) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,1 @@
+"""The classic server: gateway, deliveries, uploads, and taking over the server that came before."""

@@ -1,0 +1,233 @@
+"""Handing an inbox over, and deciding whether it may be deleted.
+
+The protocol has no acknowledgement, so the only proof that a reader has read is how it leaves: after the
+whole answer was sent and our side ended, its end-of-file arrives, with nothing unacknowledged in the kernel
+and no reset. A reader that had ended its side before proves nothing by that; what it was sent is deleted
+after a second full delivery. The price is that a message can be shown twice, with the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from enum import Enum
+from typing import Protocol
+
+from hushpost.classic import payloads
+from hushpost.classic.payloads import ClientId, MessageHeader, Response
+from hushpost.classic.server.buffers import BufferPool
+from hushpost.classic.server.channel import Channel, Interrupted
+from hushpost.errors import BlobMissing, HushpostError
+from hushpost.ids import MailboxId
+from hushpost.stores.base import Blobs, Envelope, Extent, Store
+from hushpost.wire.frames import ResponseHeader
+
+OVERHEAD = payloads.MESSAGE_ENTRY.size - (ClientId.SIZE + 1)
+"""Bytes that an entry has beyond what the store counts (sender, type, content): id and size."""
+
+PAGE_COUNT = 1_000
+PAGE_BYTES = 512 * 1024
+"""Envelopes read at once: enough to keep the socket busy, little enough to forget."""
+
+MAX_UNPROVEN = 100_000
+"""Inboxes of which we remember an unproven delivery. Forgetting one shows its messages again."""
+
+END_OF_SIDE = 1
+"""The end of our side counts as one byte until it is acknowledged; it may cross with the reader's."""
+
+ACK_POLL_SECONDS = 0.01
+"""How often the kernel is asked whether the last bytes have arrived; it tells no other way."""
+
+
+class Proof(Enum):
+    """What a delivery has shown about its reader."""
+
+    NONE = "broken off, or ended by a newer one: nothing is known"
+    ARRIVED = "every byte arrived, but the reader had ended its side before"
+    READ = "every byte arrived, and the reader left in good order after that"
+
+
+class Connection(Protocol):
+    """What a delivery needs of the connection it answers."""
+
+    channel: Channel
+
+    def allow(self, size: int) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Deliveries:
+    """At most one delivery per inbox at a time, and what earlier ones have left open."""
+
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        buffers: BufferPool,
+        portion: int = payloads.MAX_RESPONSE_PAYLOAD,
+    ) -> None:
+        """`portion`: bytes of one answer at most, unless a single message is larger."""
+        self._portion = portion
+        self._store = store
+        self._blobs = blobs
+        self._buffers = buffers
+        self._current: dict[MailboxId, _Delivery] = {}
+        self._unproven: OrderedDict[MailboxId, int] = OrderedDict()
+
+    async def deliver(self, connection: Connection, mailbox: MailboxId) -> None:
+        """Send what waits in the mailbox, delete it if the reader proves to have it, and close."""
+        delivery = _Delivery(connection.channel)
+        previous = self._current.get(mailbox)
+        self._current[mailbox] = delivery
+        try:
+            if previous is not None:
+                previous.channel.interrupt()
+                await previous.concluded.wait()
+            await self._conduct(connection, mailbox)
+        finally:
+            delivery.concluded.set()
+            if self._current.get(mailbox) is delivery:
+                del self._current[mailbox]
+
+    async def _conduct(self, connection: Connection, mailbox: MailboxId) -> None:
+        extent = await self._store.extent(mailbox, max_size=self._portion, overhead=OVERHEAD)
+        size = extent.size + extent.count * OVERHEAD
+        connection.allow(size)
+        header = ResponseHeader(payloads.VERSION, Response.MESSAGES, size).encode()
+        writer = _AnswerWriter(connection.channel)
+        try:
+            writer.add(header)
+            await self._send_entries(writer, mailbox, extent)
+            await writer.finish()
+        except (OSError, Interrupted, HushpostError):
+            connection.abort()  # whoever still reads shall see that the answer is incomplete
+            return
+        proof = await _await_proof(connection.channel, writer.ended_early) if extent.count else Proof.NONE
+        await self._conclude(mailbox, extent.last, proof)
+        connection.close()
+
+    async def _send_entries(self, writer: _AnswerWriter, mailbox: MailboxId, extent: Extent) -> None:
+        after, count = 0, 0
+        while after < extent.last:
+            page = await self._store.read(mailbox, after=after, max_count=PAGE_COUNT, max_bytes=PAGE_BYTES)
+            for envelope in page:
+                if envelope.sequence > extent.last:
+                    break
+                writer.add(_entry_header(envelope))
+                writer.add(envelope.body)
+                if writer.full:
+                    await writer.flush()
+                if envelope.attachment:
+                    await self._send_blob(writer, envelope)
+                count += 1
+            after = page[-1].sequence if page else extent.last
+        if count != extent.count:
+            raise ConnectionAbortedError("the inbox changed under its delivery")
+
+    async def _send_blob(self, writer: _AnswerWriter, envelope: Envelope) -> None:
+        attachment = envelope.attachment
+        if attachment is None:
+            return
+        await writer.flush()
+        offset = 0
+        while offset < attachment.size:
+            async with self._buffers.lend() as buffer:
+                wanted = buffer[: attachment.size - offset]
+                read = await self._blobs.read_into(attachment.blob, offset, wanted)
+                if not read:
+                    raise BlobMissing("a stored content is shorter than it was")
+                sent = writer.send_now(wanted[:read])
+            offset += sent
+            if sent < read:
+                await writer.channel.writable()
+
+    async def _conclude(self, mailbox: MailboxId, last: int, proof: Proof) -> None:
+        if proof is Proof.READ:
+            self._unproven.pop(mailbox, None)
+            await self._store.ack_up_to(mailbox, last)
+        elif proof is Proof.ARRIVED:
+            arrived_before = min(self._unproven.pop(mailbox, 0), last)
+            self._unproven[mailbox] = last
+            if len(self._unproven) > MAX_UNPROVEN:
+                self._unproven.popitem(last=False)
+            if arrived_before:
+                await self._store.ack_up_to(mailbox, arrived_before)
+
+
+class _Delivery:
+    """A delivery under way: how to end it, and when it is over."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.concluded = asyncio.Event()
+
+
+class _AnswerWriter:
+    """Gathers small pieces into few sends, and notices a reader that ends its side too early."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.ended_early = False
+        self._gathered = bytearray()
+
+    @property
+    def full(self) -> bool:
+        return len(self._gathered) >= PAGE_BYTES
+
+    def add(self, piece: bytes) -> None:
+        self._gathered += piece
+
+    async def flush(self) -> None:
+        gathered = bytes(self._gathered)
+        self._gathered.clear()
+        self._look()
+        await self.channel.send_all(gathered)
+
+    def send_now(self, piece: memoryview) -> int:
+        """What the kernel takes of it at once."""
+        self._look()
+        return self.channel.send(piece)
+
+    async def finish(self) -> None:
+        """Send the rest, then end our side."""
+        await self.flush()
+        self.channel.half_close()
+
+    def _look(self) -> None:
+        """Before each send: an end-of-file seen now came before the last byte was sent."""
+        self.ended_early = self.ended_early or self.channel.at_end()
+
+
+def _entry_header(envelope: Envelope) -> bytes:
+    sender, message_type = envelope.header[: ClientId.SIZE], envelope.header[ClientId.SIZE]
+    return MessageHeader(ClientId(sender), envelope.sequence, message_type, envelope.content_size).encode()
+
+
+async def _await_proof(channel: Channel, ended_early: bool) -> Proof:
+    """Wait for the reader to leave, after the answer and the end of our side were sent."""
+    try:
+        if not ended_early:
+            await _end_of_peer(channel)
+            if channel.unsent() <= END_OF_SIDE:
+                channel.check()
+                return Proof.READ
+        while channel.unsent() > END_OF_SIDE:
+            channel.check()
+            await asyncio.sleep(ACK_POLL_SECONDS)
+        channel.check()
+    except (OSError, Interrupted):
+        return Proof.NONE
+    return Proof.ARRIVED
+
+
+async def _end_of_peer(channel: Channel) -> None:
+    """Return when the peer has ended its side; a newer fetch does not hide that it just did."""
+    while not channel.at_end():
+        try:
+            await channel.readable()
+        except Interrupted:
+            if not channel.at_end():
+                raise
