@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from hushpost.errors import (
     BlobMissing,
     IdConflict,
@@ -76,10 +78,14 @@ class MemoryBlobs:
 
 
 @dataclass(slots=True)
-class _Mailbox:
+class MemoryMailbox:
+    """What waits, and how far it has come."""
+
     # Python keeps the order of insertion, which is that of the sequence numbers.
     envelopes: dict[int, Envelope] = field(default_factory=dict)
     size: int = 0
+    acknowledged: int = 0
+    highest: int = 0
 
     @property
     def usage(self) -> Usage:
@@ -104,8 +110,9 @@ class MemoryStore:
         self._epoch = os.urandom(16)
         self._accounts: list[Account] = []
         self._by_id: dict[AccountId, Account] = {}
+        self._ids: set[AccountId] = set()
         self._names: set[str] = set()
-        self._mailboxes: dict[MailboxId, _Mailbox] = {}
+        self._mailboxes: dict[MailboxId, MemoryMailbox] = {}
         self._sequence = 0
         self._total = 0
         self._seen: dict[tuple[EnvelopeId, MailboxId], tuple[int, bytes]] = {}
@@ -114,25 +121,29 @@ class MemoryStore:
 
     async def register(self, account: Account, mailbox: MailboxId) -> None:
         self._check_open()
+        self._register(account, mailbox)
+
+    def _register(self, account: Account, mailbox: MailboxId) -> None:
         if account.name in self._names:
             raise NameTaken("this name is taken")
-        if account.id in self._by_id or mailbox in self._mailboxes:
+        if account.id in self._ids or mailbox in self._mailboxes:
             raise IdTaken("this id is taken")
         check_total(self._limits, self._total, 1)
         self._accounts.append(account)
         self._by_id[account.id] = account
+        self._ids.add(account.id)
         self._names.add(account.name)
-        self._mailboxes[mailbox] = _Mailbox()
+        self._mailboxes[mailbox] = MemoryMailbox()
 
     async def account(self, account_id: AccountId) -> Account | None:
         return self._by_id.get(account_id)
 
     async def accounts_extent(self) -> DirectoryExtent:
-        return DirectoryExtent(len(self._accounts), len(self._accounts))
+        return DirectoryExtent(len(self._by_id), len(self._accounts))
 
     async def accounts_page(self, after: int, up_to: int, limit: int) -> list[tuple[int, Account]]:
-        numbered = list(enumerate(self._accounts, start=1))
-        return numbered[after : min(up_to, after + limit)]
+        numbered = list(enumerate(self._accounts, start=1))[after:up_to]
+        return [entry for entry in numbered if entry[1].id in self._by_id][:limit]
 
     # Mailboxes
 
@@ -157,38 +168,47 @@ class MemoryStore:
         self._check_open()
         if send.envelope is not None:
             check_age(send.envelope, self._clock())
-        boxes = [self._mailbox(delivery.mailbox) for delivery in send.deliveries]
-        repeated = self._repeated(send)
-        if repeated is not None:
-            return repeated
-        sizes = [len(delivery.header) + send.stored_bytes for delivery in send.deliveries]
-        check_total(self._limits, self._total, sum(sizes))
-        for box, size in zip(boxes, sizes, strict=True):
-            check_mailbox(self._limits, box.usage, size)
-        return tuple([self._deliver(send, delivery.mailbox, delivery.header) for delivery in send.deliveries])
+        for delivery in send.deliveries:
+            self._mailbox(delivery.mailbox)
+        content = fingerprint(send.body, send.attachment)
+        if send.envelope is not None:
+            repeated = self._repeated(send.envelope, [each.mailbox for each in send.deliveries], content)
+            if repeated is not None:
+                return repeated
+        envelopes = [
+            (each.mailbox, Envelope(0, each.header, send.body, send.envelope, send.attachment))
+            for each in send.deliveries
+        ]
+        self._check_room(envelopes)
+        return tuple([self._deliver(mailbox, envelope, content) for mailbox, envelope in envelopes])
 
-    def _repeated(self, send: Send) -> tuple[int, ...] | None:
+    def _repeated(
+        self, envelope: EnvelopeId, mailboxes: Sequence[MailboxId], content: bytes
+    ) -> tuple[int, ...] | None:
         """The first answer to this envelope id, or None if it is new."""
-        if send.envelope is None:
-            return None
-        known = [self._seen.get((send.envelope, delivery.mailbox)) for delivery in send.deliveries]
+        known = [self._seen.get((envelope, mailbox)) for mailbox in mailboxes]
         if not any(known):
             return None
-        content = fingerprint(send)
         if any(record is None or record[1] != content for record in known):
             raise IdConflict("this envelope id was used for another message")
         return tuple(record[0] for record in known if record)
 
-    def _deliver(self, send: Send, mailbox: MailboxId, header: bytes) -> int:
+    def _check_room(self, envelopes: Sequence[tuple[MailboxId, Envelope]]) -> None:
+        sizes = [len(envelope.header) + envelope.content_size for _, envelope in envelopes]
+        check_total(self._limits, self._total, sum(sizes))
+        for (mailbox, _), size in zip(envelopes, sizes, strict=True):
+            check_mailbox(self._limits, self._mailboxes[mailbox].usage, size)
+
+    def _deliver(self, mailbox: MailboxId, envelope: Envelope, content: bytes) -> int:
+        """Store it under the next number."""
         self._sequence += 1
-        if send.envelope is not None:
-            self._seen[send.envelope, mailbox] = (self._sequence, fingerprint(send))
+        if envelope.envelope is not None:
+            self._seen[envelope.envelope, mailbox] = (self._sequence, content)
         box = self._mailboxes[mailbox]
-        box.envelopes[self._sequence] = Envelope(
-            self._sequence, header, send.body, send.envelope, send.attachment
-        )
-        box.size += len(header) + send.stored_bytes
-        self._total += len(header) + send.stored_bytes
+        box.envelopes[self._sequence] = msgspec.structs.replace(envelope, sequence=self._sequence)
+        box.highest = self._sequence
+        box.size += len(envelope.header) + envelope.content_size
+        self._total += len(envelope.header) + envelope.content_size
         return self._sequence
 
     async def admit(self, mailbox: MailboxId, size: int) -> None:
@@ -218,15 +238,16 @@ class MemoryStore:
 
     async def ack(self, mailbox: MailboxId, sequences: Sequence[int]) -> None:
         self._check_open()
-        box = self._mailboxes.get(mailbox, _Mailbox())
+        box = self._mailboxes.get(mailbox, MemoryMailbox())
         gone = [box.envelopes.pop(sequence) for sequence in sequences if sequence in box.envelopes]
         freed = sum(len(envelope.header) + envelope.content_size for envelope in gone)
         box.size -= freed
+        box.acknowledged = max([box.acknowledged, *(envelope.sequence for envelope in gone)])
         self._total -= freed
         await self._blobs.discard([envelope.attachment.blob for envelope in gone if envelope.attachment])
 
     async def ack_up_to(self, mailbox: MailboxId, sequence: int) -> None:
-        box = self._mailboxes.get(mailbox, _Mailbox())
+        box = self._mailboxes.get(mailbox, MemoryMailbox())
         await self.ack(mailbox, [number for number in box.envelopes if number <= sequence])
 
     async def usage(self, mailbox: MailboxId) -> Usage:
@@ -235,7 +256,7 @@ class MemoryStore:
     async def close(self) -> None:
         self._closed = True
 
-    def _mailbox(self, mailbox: MailboxId) -> _Mailbox:
+    def _mailbox(self, mailbox: MailboxId) -> MemoryMailbox:
         self._check_open()
         if mailbox not in self._mailboxes:
             raise UnknownMailbox("no such mailbox")

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
+from hmac import compare_digest
 
-from hushpost.errors import StaleId, StoreFull
-from hushpost.ids import EnvelopeId
-from hushpost.stores.base import ID_MAX_AGE, ID_MAX_AHEAD, Send, StoreLimits, Usage
+from hushpost.errors import RequestsFull, StaleId, StaleSeal, StoreFull, TooManyKeys
+from hushpost.ids import DeviceId, EnvelopeId, TokenHash
+from hushpost.stores.base import (
+    ID_MAX_AGE,
+    ID_MAX_AHEAD,
+    MAX_ONE_TIME_KEYS,
+    REQUESTS_BYTES,
+    REQUESTS_COUNT,
+    Attachment,
+    Invitation,
+    SealedSend,
+    SealKey,
+    Send,
+    SessionKey,
+    StoreLimits,
+    Usage,
+)
 
 
 def check_shape(send: Send) -> None:
@@ -24,6 +40,72 @@ def check_shape(send: Send) -> None:
         raise ValueError("an attachment belongs to a single envelope")
 
 
+def check_sealed_shape(send: SealedSend) -> None:
+    """Refuse a sealed send that no caller may make.
+
+    Raises:
+        ValueError: no delivery, or two to one device.
+    """
+    if len(send.deliveries) == 1:
+        return
+    if not send.deliveries or len({each.device for each in send.deliveries}) != len(send.deliveries):
+        raise ValueError("a sealed send has one delivery for each of its devices, and at least one")
+
+
+def is_request(presented: TokenHash | None, expected: bytes) -> bool:
+    """Whether it goes to the requests lane: no delivery token, or not the account's."""
+    return presented is None or not compare_digest(presented, expected)
+
+
+def check_requests(waiting: Usage, adding: int) -> None:
+    """One more request of `adding` bytes must fit beside those that wait in its mailbox.
+
+    Raises:
+        RequestsFull.
+    """
+    if waiting.count >= REQUESTS_COUNT or waiting.size + adding > REQUESTS_BYTES:
+        raise RequestsFull(
+            "too many message requests wait there", hint="the recipient has to answer or block them"
+        )
+
+
+def new_keys(last: int, count: int, offered: Sequence[SessionKey]) -> list[SessionKey]:
+    """Those of the one-time keys that were never taken in, in the order of their ids.
+
+    Args:
+        last: the highest id that was ever taken in.
+        count: keys that are there, and stay.
+
+    Raises:
+        TooManyKeys: all together would be too many.
+    """
+    fresh = {key.id: key for key in offered if key.id > last}
+    if count + len(fresh) > MAX_ONE_TIME_KEYS:
+        raise TooManyKeys(f"a device has at most {MAX_ONE_TIME_KEYS} unused one-time keys")
+    return [fresh[number] for number in sorted(fresh)]
+
+
+def is_newer_seal(present: SealKey | None, offered: SealKey, device: DeviceId) -> bool:
+    """Whether a seal key replaces the present one; not if it is the same.
+
+    Raises:
+        StaleSeal: its id is not above.
+    """
+    if present is None or offered.id > present.id:
+        return True
+    if offered == present:
+        return False
+    raise StaleSeal("the id of a seal key has to grow", keys={device: present.signed})
+
+
+def check_uses(invitation: Invitation) -> None:
+    """Raises:
+    ValueError: nobody could use it.
+    """
+    if invitation.uses < 1:
+        raise ValueError("an invitation has at least one use")
+
+
 def check_age(envelope: EnvelopeId, now: float) -> None:
     """Refuse an id whose record may be gone, or would stay for too long.
 
@@ -34,14 +116,14 @@ def check_age(envelope: EnvelopeId, now: float) -> None:
         raise StaleId("the envelope id is too old or too far ahead to be checked for repeats")
 
 
-def fingerprint(send: Send) -> bytes:
+def fingerprint(body: bytes, attachment: Attachment | None = None) -> bytes:
     """16 bytes that tell two contents under one envelope id apart.
 
     Whoever can make two bodies collide only makes the second of their own sends be dropped.
     """
-    digest = blake2b(send.body, digest_size=16)
-    if send.attachment:
-        digest.update(send.attachment.blob)
+    digest = blake2b(body, digest_size=16)
+    if attachment:
+        digest.update(attachment.blob)
     return digest.digest()
 
 

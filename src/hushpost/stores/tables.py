@@ -143,7 +143,7 @@ class Tables:
         targets = [(self._mailbox(delivery.mailbox), delivery.header) for delivery in send.deliveries]
         content = b""
         if envelope is not None:
-            content = rules.fingerprint(send)
+            content = rules.fingerprint(send.body, send.attachment)
             repeated = self._repeated(envelope, [box.number for box, _ in targets], content)
             if repeated is not None:
                 return repeated

@@ -101,7 +101,7 @@ class Accounts(Protocol):
     A2  Repeating an `enroll` (its answer was lost) changes nothing and uses nothing up, for as long as
         the account's manifest is that first one.
     A3  Names and account ids are never given twice, not even after `leave`. A device belongs to the
-        first account that listed it; once removed, it is not listed again.
+        first account that listed it, while that exists; once removed, it is not listed again.
     A4  Whoever has no good invitation learns nothing about names: it is looked at first.
     A5  Manifest versions grow by one: `put_manifest` compares and sets. Repeating the newest is harmless.
     A6  With a manifest, new devices get mailboxes. Removed ones lose their keys and get nothing new;
