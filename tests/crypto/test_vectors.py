@@ -9,8 +9,9 @@ import pytest
 
 from hushpost.crypto import identity
 from hushpost.crypto.identity import AccountFingerprint, Manifest, Signature
+from hushpost.crypto.prekeys import Kind, Owner, PrekeyCheck, PrekeyFault, SealPrekey
 from hushpost.crypto.primitives import Label, SigningSecret, VerifyKey, derive, digest, transcript, verify
-from hushpost.errors import ManifestError
+from hushpost.errors import ManifestError, PrekeyError
 from tests.vectors import make_v3
 
 
@@ -19,6 +20,7 @@ def load(name: str) -> Any:
 
 
 IDENTITY = load("v3-identity.json")
+PREKEYS = load("v3-prekeys.json")
 un = bytes.fromhex
 
 
@@ -99,3 +101,26 @@ def test_server_and_login() -> None:
     key = identity.DeviceKey(un(case["device_key"]))
     assert login.is_signed(key, Signature(un(case["signature"])))
     assert not login.is_signed(key, Signature(un(case["unsigned"])))
+
+
+@pytest.mark.parametrize("case", PREKEYS["cases"], ids=lambda case: case["case"])
+def test_prekeys(case: Any) -> None:
+    manifest = Manifest.decode(un(PREKEYS["manifest"]))
+    owner = Owner(manifest.account.id, manifest.devices[0])
+    check = PrekeyCheck(owner, case["now"], SealPrekey.decode(un(PREKEYS["newest_seal"])))
+
+    def read() -> bytes:
+        if case["asked"] == "seal":
+            return check.seal(un(case["raw"])).encode()
+        return check.session(un(case["raw"]), {Kind[case["asked"].upper().replace("-", "_")]}).encode()
+
+    if case["fails_at"] is None:
+        assert read() == un(case["raw"])
+        return
+    with pytest.raises(PrekeyError) as caught:
+        read()
+    assert caught.value.reason is PrekeyFault[case["fails_at"]]
+
+
+def test_every_way_to_refuse_a_prekey_has_a_vector() -> None:
+    assert {case["fails_at"] for case in PREKEYS["cases"]} - {None} == set(PrekeyFault.__members__)

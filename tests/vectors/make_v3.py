@@ -26,7 +26,8 @@ from hushpost.crypto.identity import (
     next_manifest,
     safety_number,
 )
-from hushpost.crypto.primitives import Label, Signature, derive, digest, transcript
+from hushpost.crypto.prekeys import Kind, Owner, SealPrekey, SessionKey, SessionPrekey
+from hushpost.crypto.primitives import Label, SealSecret, Signature, derive, digest, transcript
 from tests.crypto.people import ALICE, BOB, MALLORY, Hand
 
 HERE = Path(__file__).parent
@@ -145,7 +146,54 @@ def identity() -> dict[str, object]:
     }
 
 
-FILES = {"v3-identity.json": identity}
+def prekeys() -> dict[str, object]:
+    owner = Owner(ALICE.account.id, FIRST.devices[0])
+    signer, now = ALICE.hand.signer, 1_750_000_000
+    session_key, seal_key = SessionKey(Hand(101).dh_key), SealSecret(bytes(range(96))).public
+    once = SessionPrekey.by(signer, owner, Kind.ONE_TIME, 1, session_key)
+    spare = SessionPrekey.by(signer, owner, Kind.FALLBACK, 1, session_key)
+    seal = SealPrekey.by(signer, owner, 7, seal_key, now + 90 * 86_400)
+    older = SealPrekey.by(signer, owner, 6, SealSecret(bytes(96)).public, now + 86_400)
+    twin = SealPrekey.by(signer, owner, 7, SealSecret(bytes(96)).public, now + 86_400)
+    low = b"\1" + bytes(8 + 32)
+    low += owner.sign(signer, b"\1", bytes(8), bytes(32))
+
+    def case(
+        title: str, raw: bytes, fails_at: str | None, *, asked: str = "one-time", later: int = 0
+    ) -> Case:
+        return {"case": title, "asked": asked, "now": now + later, "raw": raw.hex(), "fails_at": fails_at}
+
+    raw, day = seal.encode(), 86_400
+    return {
+        "source": "made by tests/vectors/make_v3.py; bytes are hexadecimal",
+        "manifest": FIRST.encode().hex(),
+        "newest_seal": raw.hex(),
+        "seal_secret": bytes(range(96)).hex(),
+        "cases": [
+            case("a one-time key", once.encode(), None),
+            case("a fallback key", spare.encode(), None, asked="fallback"),
+            case("a seal key", raw, None, asked="seal"),
+            case("cut short", once.encode()[:-1], "MALFORMED"),
+            case("a byte behind the end", once.encode() + b"\0", "MALFORMED"),
+            case("a point of low order, well signed", low, "MALFORMED"),
+            case(
+                "a seal key's X25519 half with bit 255",
+                raw[:1232] + bytes([raw[1232] | 128]) + raw[1233:],
+                "MALFORMED",
+                asked="seal",
+            ),
+            case("a fallback key for a one-time key", spare.encode(), "WRONG_KIND"),
+            case("a fallback key said to be a one-time key", b"\1" + spare.encode()[1:], "BAD_SIGNATURE"),
+            case("a seal key under another id", raw[:1] + b"\x08" + raw[2:], "BAD_SIGNATURE", asked="seal"),
+            case("after its time", raw, "EXPIRED", asked="seal", later=90 * day + 3_601),
+            case("for too long a time", raw, "TOO_LONG", asked="seal", later=-3_601),
+            case("an older seal key", older.encode(), "OLD_ID", asked="seal"),
+            case("another seal key under the same id", twin.encode(), "REPEATED", asked="seal"),
+        ],
+    }
+
+
+FILES = {"v3-identity.json": identity, "v3-prekeys.json": prekeys}
 
 
 def text(contents: dict[str, object]) -> str:
