@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from hushpost.classic.payloads import (
     MAX_RESPONSE_PAYLOAD,
@@ -16,8 +16,12 @@ from hushpost.classic.payloads import (
     SendPrefix,
 )
 from hushpost.errors import ProtocolError
-from hushpost.wire.frames import FrameDecoder, Limits, RequestHeader, ResponseHeader
+from hushpost.wire.connection import BadRequest, ServerConnection
+from hushpost.wire.frames import EndOfStream, FrameDecoder, Limits, RequestHeader, ResponseHeader
+from hushpost.wire.messages import Error, ErrorCode, RequestMessage
+from hushpost.wire.states import State
 from tests.wire.events import Outcome, cut, decode, single_bytes
+from tests.wire.talk import PATH, Connection, ask_everything, pair
 
 Target = Callable[[bytes], None]
 
@@ -27,6 +31,9 @@ LIMITS = (
     Limits(max_payload=64, collect=64, prefix=64),
     REQUEST_LIMITS,
 )
+
+SETTLED = (*dict.fromkeys(state for state, _ in PATH), State.SUBSCRIBED)
+"""The states in which an end of version 3 may be when the bytes come."""
 
 
 def frames(data: bytes) -> None:
@@ -54,7 +61,53 @@ def messages(data: bytes) -> None:
     (_message_list, _registration, _send_prefix)[variant[0] % 3](payload)
 
 
-TARGETS: dict[str, Target] = {"frames": frames, "messages": messages}
+def connection(data: bytes) -> None:
+    """An end of version 3 says the same however the stream is cut, and fails for good."""
+    variant, stream = (data[:1] or b"\0")[0], data[1:]
+    state = SETTLED[(variant >> 1 & 7) % len(SETTLED)]
+    ragged = [*single_bytes(stream[:40]), *cut(stream[40:], range(variant % 61, len(stream), 61))]
+    outcomes: list[tuple[list[object], State]] = []
+    for pieces in (cut(stream, ()), ragged):
+        client, server = pair(state)
+        if state is State.READY:
+            ask_everything(client)
+        end: Connection = client if variant & 1 else server
+        events = _converse(end, filter(None, pieces), refuse=bool(variant & 16))
+        assert end.state in {State.CLOSED, State.FAILED}, "the end of the stream is no end"
+        outcomes.append((events, end.state))
+    assert outcomes[0] == outcomes[1], "cutting changed the result"
+
+
+TARGETS: dict[str, Target] = {"frames": frames, "messages": messages, "connection": connection}
+
+
+def _converse(end: Connection, pieces: Iterable[bytes], *, refuse: bool) -> list[object]:
+    """Everything that comes out, the failure last. A server may refuse everything, or leave it open."""
+    events: list[object] = []
+    for piece in (*pieces, b""):
+        end.receive_data(piece)
+        if not piece:
+            end.receive_eof()
+        failure = _failure(lambda: events.extend(_drain(end, refuse=refuse)))
+        if failure:
+            assert _failure(end.next_event) == failure, "a failed connection came back to life"
+            assert end.buffered == 0, "a failed connection keeps something"
+            return [*events, failure]
+        if end.state is State.CLOSED:
+            return events
+    return events
+
+
+def _drain(end: Connection, *, refuse: bool) -> Iterator[object]:
+    while (event := end.next_event()) is not None:
+        yield event
+        if isinstance(event, EndOfStream):
+            return
+        if refuse and isinstance(event, RequestMessage):
+            event = BadRequest(Error(event.number, ErrorCode.DENIED, "no"))
+        if refuse and isinstance(event, BadRequest):
+            assert isinstance(end, ServerConnection)
+            end.send(event.answer)
 
 
 def _message_list(payload: bytes) -> None:
