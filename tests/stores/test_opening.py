@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from hushpost import sql
 from hushpost.errors import ExitCode, StoreUnusable
 from hushpost.ids import AccountId, MailboxId
-from hushpost.stores import migrations, opening, sql
+from hushpost.stores import migrations, opening
 from hushpost.stores.base import Account, Delivery, Send
 from hushpost.stores.memory import MemoryBlobs
 from hushpost.stores.sqlite import SqliteStore
@@ -89,7 +90,7 @@ class TestForeign:
     def test_a_newer_version_that_only_the_log_tells(self, filled: Path) -> None:
         """A newer server was killed right after its migration: the file's header does not know yet."""
         run_python(
-            "import os, sys; from pathlib import Path; from hushpost.stores import sql\n"
+            "import os, sys; from pathlib import Path; from hushpost import sql\n"
             "db = sql.connect(Path(sys.argv[1])); sql.make_durable(db)\n"
             "db.execute('PRAGMA user_version=99'); os._exit(0)",
             filled,
@@ -205,7 +206,7 @@ class TestLocked:
 def holding(path: Path, *statements: str) -> Iterator[None]:
     """Another process that has done this to the database and sits there."""
     program = (
-        "import sys; from pathlib import Path; from hushpost.stores import sql\n"
+        "import sys; from pathlib import Path; from hushpost import sql\n"
         "db = sql.connect(Path(sys.argv[1]))\n"
         "for statement in sys.argv[2:]: db.execute(statement)\n"
         "print('ready', flush=True); sys.stdin.read()"

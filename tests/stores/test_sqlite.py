@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from hushpost import sql
 from hushpost.errors import BlobMissing, StoreFailed, StoreFull
 from hushpost.ids import AccountId, BlobId, MailboxId
-from hushpost.stores import checkpoints, opening, sql, tables
+from hushpost.stores import checkpoints, opening, tables
 from hushpost.stores.base import Account, Delivery, Send, StoreLimits, Usage
 from hushpost.stores.sqlite import SqliteStore
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from hushpost import sql
 from hushpost.errors import IdTaken, NameTaken, StoreFull, StoreUnusable, UnknownMailbox
 from hushpost.ids import AccountId, BlobId, MailboxId
-from hushpost.stores import migrations, sql
+from hushpost.stores import migrations
 from hushpost.stores.base import Account, Attachment, Delivery, Envelope, Send, StoreLimits, Usage
 from hushpost.stores.blobfiles import FileBlobs
 from hushpost.stores.sqlite import SqliteStore

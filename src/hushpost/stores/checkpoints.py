@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
-from hushpost.stores import sql
+from hushpost import sql
 
 ROWS_BETWEEN = 20_000
 """Operations after which a checkpoint begins. Fewer would write the pages of busy mailboxes more often."""

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hushpost.stores import sql
+from hushpost import sql
 
 APPLICATION_ID = 0x48505354
 """`HPST` at offset 68 of the file: this database is a Hushpost server's."""

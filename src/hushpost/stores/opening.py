@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from hushpost import sql
 from hushpost.errors import StoreUnusable
-from hushpost.stores import migrations, sql
+from hushpost.stores import migrations
 
 T = TypeVar("T")
 

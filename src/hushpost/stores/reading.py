@@ -9,9 +9,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeVar
 
+from hushpost import sql
 from hushpost.errors import StoreFailed, UnknownMailbox
 from hushpost.ids import AccountId, BlobId, EnvelopeId, MailboxId
-from hushpost.stores import sql
 from hushpost.stores.base import Account, Attachment, DirectoryExtent, Envelope, Extent, Usage
 
 T = TypeVar("T")

@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from hushpost import sql
 from hushpost.errors import StoreFailed
 from hushpost.ids import AccountId, MailboxId
-from hushpost.stores import opening, reading, rules, sql
+from hushpost.stores import opening, reading, rules
 from hushpost.stores.ballast import Ballast
 from hushpost.stores.base import Account, Blobs, DirectoryExtent, Envelope, Extent, Send, StoreLimits, Usage
 from hushpost.stores.checkpoints import Checkpoints

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hushpost import sql
 from hushpost.errors import IdConflict, IdTaken, NameTaken, StoreUnusable, UnknownMailbox
 from hushpost.ids import BlobId, EnvelopeId, MailboxId
-from hushpost.stores import rules, sql
+from hushpost.stores import rules
 from hushpost.stores.base import ID_RECORD_AGE, Account, Envelope, Send, StoreLimits, Usage
 
 MAILBOXES_CACHED = 32_768

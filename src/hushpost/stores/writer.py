@@ -16,8 +16,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
+from hushpost import sql
 from hushpost.errors import StoreError, StoreFailed, StoreFull
-from hushpost.stores import sql
 from hushpost.stores.ballast import Ballast
 from hushpost.stores.checkpoints import Checkpoints
 from hushpost.stores.tables import Tables

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from hushpost import sql
 from hushpost.classic.server import importer
 from hushpost.classic.server.importer import ImportReport, import_old_server
 from hushpost.classic.server.oldserver import OldServer
 from hushpost.errors import StoreError, StoreUnusable
 from hushpost.ids import AccountId, MailboxId
-from hushpost.stores import sql
 from hushpost.stores.base import Account, Delivery, Send, StoreLimits
 from hushpost.stores.blobfiles import FileBlobs
 from hushpost.stores.sqlite import SqliteStore
@@ -155,7 +155,7 @@ KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from hushpost.classic.server import importer
-from hushpost.stores import sql
+from hushpost import sql
 from hushpost.stores.base import StoreLimits
 from hushpost.stores.blobfiles import FileBlobs
 from hushpost.stores.sqlite import SqliteStore

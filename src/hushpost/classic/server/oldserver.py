@@ -18,9 +18,9 @@ from typing import TypeVar
 
 import msgspec
 
+from hushpost import sql
 from hushpost.classic.payloads import MAX_PAYLOAD, PUBLIC_KEY_SIZE, ClientId, MessageType
 from hushpost.errors import StoreUnusable
-from hushpost.stores import sql
 
 T = TypeVar("T")
 
