@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from itertools import repeat
 from pathlib import Path
 from statistics import median
@@ -48,6 +50,21 @@ class _Costs:
         return median(result.quantile_ms(share) for result in self.results)
 
 
+def _fsync_ms(folder: Path) -> float:
+    """What a commit of one small message asks of the disk: four pages of a log that is reused."""
+    pages = 4 * [bytes(4096)]
+    seconds = []
+    with (folder / "raw").open("wb", buffering=0) as file:
+        for number in range(400):
+            file.seek(number % 200 * 4 * 4096)
+            for page in pages:
+                file.write(page)
+            begun = time.perf_counter()
+            os.fsync(file.fileno())
+            seconds.append(time.perf_counter() - begun)
+    return median(seconds[200:]) * 1e3
+
+
 def main(folder: Path) -> None:
     with ServerProcess(classic_server(folder, *NO_ADDRESS_LIMIT)) as ours, ServerProcess(ECHO) as echo:
         sender, recipient = register(ours.address, "sender"), register(ours.address, "recipient")
@@ -70,6 +87,7 @@ def main(folder: Path) -> None:
             at_most("1 sender, p50", alone.ms(0.5), 0.7, "ms"),
             at_most("1 sender, p99", alone.ms(0.99), 1.5, "ms"),
             Row("the same to the echo server, p50", alone_echo.ms(0.5), "ms"),
+            Row("raw: overwrite 16 KiB and fsync, p50", _fsync_ms(folder), "ms"),
             at_most("server memory, peak", peak, 128, "MB"),
         ],
         {"rounds": str(ROUNDS), "messages a round": f"{MESSAGES}, alone {MESSAGES_ALONE}"},

@@ -14,9 +14,9 @@ import typer
 from hushpost.classic.client.link import DEFAULT_TIMEOUT, Address
 
 if TYPE_CHECKING:
+    from hushpost.classic.client.account import Account
     from hushpost.classic.client.profile import Profile
     from hushpost.classic.client.requests import ClassicClient
-    from hushpost.classic.client.account import Account
 
 P = ParamSpec("P")
 
