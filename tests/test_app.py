@@ -214,6 +214,24 @@ def test_an_inbox_above_4_gib_comes_in_portions(tmp_path: Path) -> None:
         assert header.payload_size == 3 * (payloads.MESSAGE_ENTRY.size + GIB)
 
 
+async def _use_up_numbers(folder: Path, left: int) -> None:
+    blobs = FileBlobs(folder / "blobs")
+    store = await SqliteStore.open(folder / "server.db", blobs)
+    await store.begin_takeover([], payloads.MAX_MESSAGE_ID - left)
+    await store.close()
+    await blobs.close()
+
+
+def test_no_message_gets_a_number_of_more_than_32_bits(tmp_path: Path) -> None:
+    asyncio.run(_use_up_numbers(tmp_path, 1))
+    with ServerProcess(classic_server(tmp_path)) as server:
+        alice = register(server.address, "alice")
+        last = exchange(server.address, send_request(alice, alice, b"last"))
+        assert last[-4:] == b"\xff" * 4
+        assert exchange(server.address, send_request(alice, alice, b"none")) == payloads.REFUSAL
+        assert len(parse_messages(exchange(server.address, fetch_request(alice)))) == 1
+
+
 KILL_ROUNDS = int(os.environ.get("HUSH_KILL_ROUNDS", "8"))
 """More of them by hand: HUSH_KILL_ROUNDS=1000 make test."""
 

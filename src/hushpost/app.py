@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from hushpost.classic import payloads
@@ -104,6 +105,7 @@ async def _opened(data: Path, limits: StoreLimits) -> AsyncIterator[tuple[Sqlite
 async def _serve_classic(
     settings: ClassicSettings, limits: StoreLimits, listener: socket.socket, announce: Announce
 ) -> None:
+    limits = msgspec.structs.replace(limits, max_sequence=payloads.MAX_MESSAGE_ID)
     async with _opened(settings.data, limits) as (store, blobs):
         await _serve_until_stopped(settings, store, blobs, listener, announce)
 

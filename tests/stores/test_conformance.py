@@ -405,6 +405,21 @@ class TestFull:
         await world.store.ack(box, [1])
         assert await world.put(await world.mailbox(), b"x" * 9) == 3
 
+    async def test_m7_the_numbers_are_used_up(self, worlds: Worlds) -> None:
+        world = await worlds(max_sequence=3)
+        box, other = await world.mailbox(), await world.mailbox()
+        assert await world.put(box) == 1
+        assert await world.put(box) == 2
+        with pytest.raises(StoreFull):
+            await world.store.append(Send((Delivery(box, b""), Delivery(other, b"")), b""))
+        assert await world.put(box) == 3
+        with pytest.raises(StoreFull):
+            await world.put(box)
+        await world.store.ack(box, [3])
+        with pytest.raises(StoreFull):
+            await world.put(box)
+        assert await world.waiting(box) == [1, 2]
+
     async def test_after_close_everything_is_refused(self, world: World) -> None:
         box = await world.mailbox()
         await world.store.close()

@@ -22,7 +22,14 @@ from hushpost.errors import (
 )
 from hushpost.ids import AccountId, BlobId, EnvelopeId, MailboxId
 from hushpost.stores.base import Account, Blobs, DirectoryExtent, Envelope, Extent, Send, StoreLimits, Usage
-from hushpost.stores.rules import check_age, check_mailbox, check_shape, check_total, fingerprint
+from hushpost.stores.rules import (
+    check_age,
+    check_mailbox,
+    check_sequence,
+    check_shape,
+    check_total,
+    fingerprint,
+)
 
 
 class MemoryBlobs:
@@ -196,6 +203,7 @@ class MemoryStore:
     def _check_room(self, envelopes: Sequence[tuple[MailboxId, Envelope]]) -> None:
         sizes = [len(envelope.header) + envelope.content_size for _, envelope in envelopes]
         check_total(self._limits, self._total, sum(sizes))
+        check_sequence(self._limits, self._sequence, len(envelopes))
         for (mailbox, _), size in zip(envelopes, sizes, strict=True):
             check_mailbox(self._limits, self._mailboxes[mailbox].usage, size)
 

@@ -147,6 +147,16 @@ def check_total(limits: StoreLimits, total: int, adding: int) -> None:
         raise StoreFull("the server holds as much as it may", hint="raise the storage limit")
 
 
+def check_sequence(limits: StoreLimits, last: int, adding: int) -> None:
+    """`adding` envelopes must get numbers above `last`.
+
+    Raises:
+        StoreFull.
+    """
+    if last + adding > limits.max_sequence:
+        raise StoreFull("the server has used up its message numbers", hint="start another one")
+
+
 def check_disk(free: int, min_free: int, adding: int = 0) -> None:
     """`adding` bytes must leave the reserve of the disk alone.
 

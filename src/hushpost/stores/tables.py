@@ -153,6 +153,7 @@ class Tables:
             adding += len(header) + stored
             rules.check_mailbox(self._limits, Usage(box.count, box.size), len(header) + stored)
         rules.check_total(self._limits, self._total, adding)
+        rules.check_sequence(self._limits, self._sequence, len(targets))
         rules.check_disk(self._free, self._limits.min_free_bytes)
 
         first = self._sequence + 1

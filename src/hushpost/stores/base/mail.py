@@ -127,12 +127,15 @@ class StoreLimits(msgspec.Struct, frozen=True):
         total_bytes: the high-water mark: bytes of everything that waits.
         min_free_bytes: disk space that is left alone: room for the write-ahead log and for the
             deletions that make room.
+        max_sequence: the last number that there is for an envelope. The classic protocol tells 32
+            bits of it, and a number told twice would be another message under a known id.
     """
 
     mailbox_count: int = 1_000_000
     mailbox_bytes: int = 16 * 2**30
     total_bytes: int = 1 << 40
     min_free_bytes: int = 256 * 2**20
+    max_sequence: int = 2**63 - 1
 
 
 class Directory(Protocol):
@@ -178,8 +181,9 @@ class Mailboxes(Protocol):
         if there is one, however large.
     M6  Acknowledging is durable when it returns; doing it twice or for unknown numbers is harmless.
         The attachment of an acknowledged envelope is removed.
-    M7  Full is an answer, `StoreFull`, that changes nothing: at the limits of `StoreLimits` or of
-        the disk, `append` says so, while reading and acknowledging still work.
+    M7  Full is an answer, `StoreFull`, that changes nothing: at the limits of `StoreLimits` (the numbers
+        for envelopes included) or of the disk, `append` says so, while reading and acknowledging
+        still work.
     """
 
     @property
