@@ -1,0 +1,1 @@
+"""Version 3, the client's side: its connection, its database, and the public library."""

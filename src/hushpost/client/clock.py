@@ -1,0 +1,62 @@
+"""The time, handed in: whoever waits or looks at a clock is given one, so that tests have their own."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the client knows of time."""
+
+    def now(self) -> int:
+        """Seconds since 1970, as this machine believes."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Come back after so long."""
+
+
+class SystemClock:
+    """The machine's."""
+
+    def now(self) -> int:
+        return int(time.time())
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+FIRST_WAIT = 0.5
+"""Seconds: a server that restarts is back by then."""
+
+LONGEST_WAIT = 120.0
+"""Seconds: a laptop that finds its network again should not have to wait for longer."""
+
+
+class Backoff:
+    """How long to wait before the next attempt: twice as long each time, and never exactly so.
+
+    Without the random part, all clients of a server that restarts would come back in the same instant.
+    """
+
+    def __init__(self, first: float = FIRST_WAIT, longest: float = LONGEST_WAIT) -> None:
+        self._first = first
+        self._longest = longest
+        self._next = first
+
+    def succeeded(self) -> None:
+        """Begin again with short waits."""
+        self._next = self._first
+
+    def failed(self, at_least: float = 0.0) -> float:
+        """Seconds to wait now: between a half and the whole of the present step, or what was asked for."""
+        step = self._next
+        self._next = min(step * 2, self._longest)
+        return max(jittered(step), at_least)
+
+
+def jittered(seconds: float) -> float:
+    """Between a half and the whole of it."""
+    return seconds * (0.5 + secrets.randbelow(1000) / 2000)

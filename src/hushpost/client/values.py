@@ -1,0 +1,149 @@
+"""What the library tells and is told: people, messages, and what happened to them.
+
+Names and texts come from other people: they are hostile to a terminal until they are escaped.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from hushpost.ids import AccountId, DeviceId, MessageId
+
+
+class Standing(StrEnum):
+    """What somebody is to us."""
+
+    CONTACT = "contact"
+    REQUEST = "request"  # has written, and we have not decided
+    BLOCKED = "blocked"  # what comes is dropped, and our delivery token was changed
+
+
+class Trust(StrEnum):
+    """How sure it is that a key is this person's."""
+
+    VERIFIED = "verified"  # by link, or by safety number
+    UNVERIFIED = "unverified"  # trust on first use
+    CHANGED = (
+        "changed"  # was verified, and the account key was replaced: nothing is sent until the user decides
+    )
+
+
+class Delivery(StrEnum):
+    """How far a message of ours has come."""
+
+    QUEUED = "queued"  # durable here, and nowhere else
+    ACCEPTED = "accepted"  # durable at the server
+    DELIVERED = "delivered"  # the recipient's device has it, and said so
+    FAILED = "failed"  # given up; the message says why
+
+
+class Contact(msgspec.Struct, frozen=True):
+    """Somebody that we know, or who has written to us.
+
+    Attributes:
+        name: as their manifest says; unique on the server, for ever.
+        alias: what we call them; empty: the name.
+        devices: as of the newest manifest.
+        since: seconds since 1970.
+    """
+
+    account: AccountId
+    name: str
+    alias: str
+    standing: Standing
+    trust: Trust
+    devices: tuple[DeviceId, ...]
+    since: int
+
+    @property
+    def shown(self) -> str:
+        """What to call them."""
+        return self.alias or self.name
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A text between us and somebody.
+
+    Attributes:
+        contact: the other side, whoever wrote.
+        sent_at: seconds since 1970, by the writer's clock: a claim.
+        stored_at: by ours, when it came to be here.
+        delivery: of ours; theirs are `DELIVERED`.
+        remark: what the user should know about it, as a sentence; empty: nothing.
+    """
+
+    id: MessageId
+    contact: AccountId
+    ours: bool
+    text: str
+    sent_at: int
+    stored_at: int
+    delivery: Delivery
+    remark: str = ""
+
+
+class Alarm(StrEnum):
+    """What must be shown. Each is also the sentence."""
+
+    KEY_REPLACED = "this person's account key was replaced with their recovery phrase"
+    VERIFIED_KEY_REPLACED = "a verified person's account key was replaced: compare safety numbers, or stop"
+    FORK = "there are two versions of this person's device list: somebody signed both with their key"
+    ROLLBACK = "the server showed an older device list of this person than before"
+    BAD_MANIFEST = "the server showed a device list of this person that is not theirs"
+    BAD_PREKEY = "the server gave out a key that is not this person's"
+    UNDECRYPTABLE = "a message came that does not open"
+    SESSION_RESET = "a broken session with this device was replaced"
+    REMOVED_DEVICE = "a message came from a device that was removed since"
+    SEAL_KEPT_LONG = "a key was deleted after thirty days although mail for it may be missing"
+    OLD_COPY = "this database is an old copy: nothing is sent from it"
+    CANNOT_CONNECT = "the server is not the one that the link named"
+
+
+class Event(msgspec.Struct, frozen=True, tag=True):
+    """Something that happened, for good.
+
+    Attributes:
+        number: grows by each event of this profile, and is never used again.
+        at: seconds since 1970, by our clock.
+    """
+
+    number: int
+    at: int
+
+
+class Received(Event, frozen=True):
+    """A message came, is decrypted and is stored."""
+
+    message: Message
+
+
+class DeliveryChanged(Event, frozen=True):
+    """A message of ours has come further, or was given up; `why` is a sentence then."""
+
+    message: MessageId
+    contact: AccountId
+    delivery: Delivery
+    why: str = ""
+
+
+class Requested(Event, frozen=True):
+    """Somebody unknown has written: accept or block."""
+
+    contact: Contact
+
+
+class Alarmed(Event, frozen=True):
+    """Something is not as it should be.
+
+    Attributes:
+        contact: whom it is about, or who claims to have sent it; None: nobody, or ourselves.
+        message: which message, where it is known.
+        detail: more for people; may be empty.
+    """
+
+    alarm: Alarm
+    contact: AccountId | None = None
+    message: MessageId | None = None
+    detail: str = ""
