@@ -17,6 +17,7 @@ import structlog
 from hushpost.classic import payloads
 from hushpost.classic.server.gateway import Gateway
 from hushpost.classic.server.importer import ImportReport, Progress, import_old_server
+from hushpost.classic.server.oldserver import OldServer
 from hushpost.errors import StoreUnusable
 from hushpost.server.net import Acceptor, listen
 from hushpost.settings import ClassicSettings
@@ -57,6 +58,8 @@ def import_classic(source: Path, data: Path, progress: Progress) -> ImportReport
             "the old server's folder cannot be the new one's",
             hint="name another folder with --data; the old one stays as it is",
         )
+    if not (data / DATABASE).exists():
+        OldServer.open(source).close()  # before anything is created: a wrong folder leaves no traces
     _make_folder(data)
     with _runner() as runner:
         return runner.run(_import_classic(source, data, progress))
