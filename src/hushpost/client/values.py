@@ -26,7 +26,7 @@ class Trust(StrEnum):
     VERIFIED = "verified"  # by link, or by safety number
     UNVERIFIED = "unverified"  # trust on first use
     CHANGED = (
-        "changed"  # was verified, and the account key was replaced: nothing is sent until the user decides
+        "changed"  # was verified, and now has another account key: the user must decide
     )
 
 
