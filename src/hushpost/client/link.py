@@ -81,11 +81,17 @@ class Identity:
     signer: Signer
 
 
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """A server that proved who it is, and its terms. Good for one login within 30 seconds."""
+
+    statement: ServerStatement
+    answer: HelloAnswer
+    nonce: ClientNonce
+
+
 class Link(asyncio.Protocol):
     """Made by `connect`. Everything is called in its event loop."""
-
-    greeting: HelloAnswer
-    """The server's terms; of the newest hello."""
 
     def __init__(self) -> None:
         self._wire = ClientConnection()
@@ -192,20 +198,20 @@ class Link(asyncio.Protocol):
 
     # --- logging in
 
-    async def greet(self, pin: ServerPin, known: ServerStatement | None, clock: Clock) -> ServerStatement:
+    async def greet(self, pin: ServerPin, known: ServerStatement | None, clock: Clock) -> Greeting:
         """Say hello, and check who answers, before anything is told to it.
 
-        Returns:
-            The server's statement, to be kept as known.
+        Args:
+            known: the statement that was accepted last; the new one is to be kept in its place.
 
         Raises:
             ServerUntrusted: it is not the server that the link named; the connection is closed.
         """
-        self._nonce = ClientNonce(random_bytes(ClientNonce.SIZE))
-        self.greeting = await self.ask(Hello(0, self._nonce), HelloAnswer)
+        nonce = ClientNonce(random_bytes(ClientNonce.SIZE))
+        answer = await self.ask(Hello(0, bytes(nonce)), HelloAnswer)
         try:
             statement = verify_server(
-                self.greeting.certificate_statement,
+                answer.certificate_statement,
                 pin=pin,
                 certificate=self.certificate,
                 now=clock.now(),
@@ -214,20 +220,21 @@ class Link(asyncio.Protocol):
         except HushpostError as error:
             self._fail(error)
             raise
-        self._server = statement.server.fingerprint
-        return statement
+        return Greeting(statement, answer, nonce)
 
-    async def authenticate(self, who: Identity) -> Authenticated:
-        """Prove who we are; only after `greet`.
+    async def authenticate(self, greeting: Greeting, who: Identity) -> Authenticated:
+        """Prove who we are to the server that has greeted.
 
         Raises:
             Denied: the server does not know the device.
         """
-        nonce = ServerNonce(self.greeting.server_nonce)
+        server = greeting.statement.server.fingerprint
         certificate = CertificateDigest.of(self.certificate)
-        login = Login(self._server, certificate, nonce, self._nonce, who.account, who.device)
+        nonce = ServerNonce(greeting.answer.server_nonce)
+        login = Login(server, certificate, nonce, greeting.nonce, who.account, who.device)
         signature = login.sign(who.signer)
-        return await self.ask(Authenticate(0, who.account, who.device, signature), Authenticated)
+        proof = Authenticate(0, bytes(who.account), bytes(who.device), bytes(signature))
+        return await self.ask(proof, Authenticated)
 
     async def close(self) -> None:
         """End it and wait until it has ended; harmless when it has."""
@@ -277,9 +284,7 @@ def _size(push: Push) -> int:
     return sum(len(each.header) + len(each.body) for each in push.envelopes)
 
 
-async def connect(
-    address: Address, known: ServerStatement | None, clock: Clock
-) -> tuple[Link, ServerStatement]:
+async def connect(address: Address, known: ServerStatement | None, clock: Clock) -> tuple[Link, Greeting]:
     """A connection whose other end is the server that the address pins.
 
     Raises:

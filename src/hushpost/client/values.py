@@ -25,9 +25,7 @@ class Trust(StrEnum):
 
     VERIFIED = "verified"  # by link, or by safety number
     UNVERIFIED = "unverified"  # trust on first use
-    CHANGED = (
-        "changed"  # was verified, and now has another account key: the user must decide
-    )
+    CHANGED = "changed"  # was verified, and now has another account key: the user must decide
 
 
 class Delivery(StrEnum):
