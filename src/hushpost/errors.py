@@ -5,6 +5,9 @@
     │   ├── LinkError                2   a link that is none
     │   └── PhraseError              2   a recovery phrase with a slip in it
     ├── ProfileError                 3   a local file (me.info, server.info, port.info, ...) is missing or bad
+    │   ├── ProfileLocked           12   the key of a profile's database cannot be had
+    │   │   └── WrongPassphrase     12
+    │   └── OldCopy                 13   a profile's database is an old copy of itself: it must not be used
     ├── Unreachable                  4   no connection, or it broke before the answer
     ├── Refused                      5   the server answered 9000
     ├── ProtocolError                6   the peer broke the protocol
@@ -57,6 +60,8 @@ class ExitCode(IntEnum):
     ADDRESS_UNAVAILABLE = 9
     UNDECRYPTABLE = 10
     UNTRUSTED = 11
+    PROFILE_LOCKED = 12
+    OLD_COPY = 13
     INTERRUPTED = 130
 
 
@@ -88,6 +93,25 @@ class ProfileError(HushpostError):
     """A local file is missing, unreadable or malformed."""
 
     exit_code = ExitCode.PROFILE
+
+
+class ProfileLocked(ProfileError):
+    """The key of a profile's database cannot be had: no keyring, or nobody who knows the passphrase."""
+
+    exit_code = ExitCode.PROFILE_LOCKED
+
+
+class WrongPassphrase(ProfileLocked):
+    """The passphrase does not open the profile's key."""
+
+
+class OldCopy(ProfileError):
+    """The profile's database is an old copy: the server knows of more than it does.
+
+    Its ratchets have been used further elsewhere. Sending with them again would use keys twice.
+    """
+
+    exit_code = ExitCode.OLD_COPY
 
 
 class Unreachable(HushpostError):

@@ -6,6 +6,7 @@ Its errors are not `sqlite3.Error`, and they carry primary result codes only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -131,3 +132,34 @@ def make_durable(connection: Connection) -> None:
             raise StoreUnusable(f"SQLite refuses to set {name} to {value}")
     connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
     connection.execute("PRAGMA cache_spill=OFF")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change of a schema. A step that was released is never edited: new ones follow."""
+
+    name: str
+    statements: tuple[str, ...]
+
+
+def version_of(connection: Connection) -> int:
+    """How many steps this database has seen: `PRAGMA user_version`."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def migrate(connection: Connection, steps: Sequence[Step]) -> None:
+    """Take the steps that are missing, each whole or not at all, together with its number."""
+    for number, step in enumerate(steps, start=1):
+        if number <= version_of(connection):
+            continue
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in step.statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

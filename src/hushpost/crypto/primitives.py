@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from datetime import UTC, datetime
 from enum import Enum, unique
 from functools import lru_cache
 from typing import ClassVar, Protocol, Self
@@ -17,10 +18,11 @@ from typing import ClassVar, Protocol, Self
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, hpke, serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, mlkem, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.x509.oid import NameOID
 
 from hushpost.errors import Undecryptable
 from hushpost.ids import FixedBytes
@@ -48,6 +50,7 @@ class Label(Enum):
     SERVER = b"hushpost/server/1"
     SERVER_STATEMENT = b"hushpost/server-statement/1"
     SESSION = b"hushpost/session/1"
+    VAULT = b"hushpost/vault/1"
 
 
 def transcript(label: Label, *parts: bytes) -> bytes:
@@ -341,3 +344,27 @@ def leaf_key_digest(certificate: bytes) -> bytes:
     return sha256(
         key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
+
+
+def new_certificate(name: str, not_before: int, not_after: int) -> tuple[bytes, bytes]:
+    """A fresh P-256 key and a certificate that it signs itself: PKCS #8 in PEM, and DER.
+
+    P-256, since every TLS library has it and OpenSSL signs with it faster than with Ed25519. Times are seconds
+    since 1970.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime.fromtimestamp(not_before, UTC))
+        .not_valid_after(datetime.fromtimestamp(not_after, UTC))
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return secret, certificate.public_bytes(serialization.Encoding.DER)

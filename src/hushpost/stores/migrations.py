@@ -8,20 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from hushpost import sql
+from hushpost.sql import Step, version_of
 
 APPLICATION_ID = 0x48505354
 """`HPST` at offset 68 of the file: this database is a Hushpost server's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One change of the schema."""
-
-    name: str
-    statements: tuple[str, ...]
 
 
 STEPS: tuple[Step, ...] = (
@@ -87,30 +79,14 @@ STEPS: tuple[Step, ...] = (
     ),
 )
 
+__all__ = ["APPLICATION_ID", "STEPS", "VERSION", "Step", "found", "migrate", "version_of"]
+
 VERSION = len(STEPS)
-
-
-def version_of(connection: sql.Connection) -> int:
-    """How many steps this database has seen."""
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return version
 
 
 def migrate(connection: sql.Connection, steps: Sequence[Step] = STEPS) -> None:
     """Take the steps that are missing, each whole or not at all."""
-    for number, step in enumerate(steps, start=1):
-        if number <= version_of(connection):
-            continue
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            for statement in step.statements:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={number}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+    sql.migrate(connection, steps)
 
 
 def found(connection: sql.Connection) -> None:
