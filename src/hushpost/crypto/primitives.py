@@ -349,8 +349,8 @@ def leaf_key_digest(certificate: bytes) -> bytes:
 def new_certificate(name: str, not_before: int, not_after: int) -> tuple[bytes, bytes]:
     """A fresh P-256 key and a certificate that it signs itself: PKCS #8 in PEM, and DER.
 
-    P-256, since every TLS library has it and OpenSSL signs with it faster than with Ed25519. Times are seconds
-    since 1970.
+    P-256, since every TLS library has it and OpenSSL signs with it faster than with Ed25519. Times are
+    seconds since 1970.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -112,8 +112,7 @@ class _Connection(Generic[E]):
         self._header = header
         self._layout = header.LAYOUT
         self._decoder = _decoder(header)
-        self._view = _NOTHING
-        self._at = 0
+        self._view, self._at = _NOTHING, 0
         self._ended = False
         self._state = State.GREETING
         self._allowed = TRANSITIONS[State.GREETING]
@@ -137,6 +136,11 @@ class _Connection(Generic[E]):
         """Bytes kept inside, for tests of the limit."""
         return self._decoder.buffered
 
+    @property
+    def inside_frame(self) -> bool:
+        """Whether a frame has begun to arrive and is not whole."""
+        return not self._decoder.between_frames
+
     def receive_data(self, data: Buffer) -> None:
         """Take the next bytes of the stream. They are not copied until `next_event` needs it.
 
@@ -145,8 +149,7 @@ class _Connection(Generic[E]):
         """
         if self._at < len(self._view):
             raise RuntimeError("call next_event until it returns None, then bring more data")
-        self._view = memoryview(data)
-        self._at = 0
+        self._view, self._at = memoryview(data), 0
 
     def receive_eof(self) -> None:
         """The peer has ended its side of the stream."""

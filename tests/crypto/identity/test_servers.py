@@ -17,6 +17,7 @@ from hushpost.crypto.identity import (
     Authority,
     CertificateDigest,
     ClientNonce,
+    LeafCertificate,
     LeafKeyDigest,
     Login,
     ServerFault,
@@ -164,3 +165,13 @@ def test_a_login_is_nothing_else() -> None:
     assert not LOGIN.is_signed(ALICE.hand.key, same_parts)
     assert not LOGIN.is_signed(ALICE.hand.key, ALICE.first().devices[0].consent)
     assert CertificateDigest.of(LEAF) == sha256(LEAF)
+
+
+def test_a_made_certificate_is_fresh_and_tells_no_secret() -> None:
+    one, other = LeafCertificate.make(START, END), LeafCertificate.make(START, END)
+    assert LeafKeyDigest.of(one.certificate) != LeafKeyDigest.of(other.certificate)
+    assert one.secret.startswith(b"-----BEGIN PRIVATE KEY-----")
+    assert "PRIVATE" not in repr(one)
+    parsed = x509.load_der_x509_certificate(one.certificate)
+    assert parsed.not_valid_before_utc.timestamp() == START
+    assert parsed.not_valid_after_utc.timestamp() == END

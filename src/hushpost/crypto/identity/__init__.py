@@ -44,6 +44,7 @@ from hushpost.crypto.identity.safety import safety_number
 from hushpost.crypto.identity.servers import (
     CertificateDigest,
     ClientNonce,
+    LeafCertificate,
     LeafKeyDigest,
     Login,
     ServerFault,
@@ -70,6 +71,7 @@ __all__ = [
     "InviteToken",
     "JoinLink",
     "KeyReplaced",
+    "LeafCertificate",
     "LeafKeyDigest",
     "Login",
     "Manifest",

@@ -8,7 +8,7 @@ Normative text: docs/spec/auth.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Self
 
@@ -24,6 +24,7 @@ from hushpost.crypto.primitives import (
     digest,
     equal,
     leaf_key_digest,
+    new_certificate,
     sha256,
     verify,
 )
@@ -78,6 +79,20 @@ class LeafKeyDigest(Fingerprint):
     def of(cls, certificate: bytes) -> Self:
         """Of a DER certificate. Raises ValueError: it is none."""
         return cls(leaf_key_digest(certificate))
+
+
+@dataclass(frozen=True, slots=True)
+class LeafCertificate:
+    """What the server shows in TLS, with its secret key: `certificate` is DER, `secret` PKCS #8 in PEM."""
+
+    certificate: bytes
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def make(cls, not_before: int, not_after: int) -> Self:
+        """A fresh one. Its names mean nothing: what counts is the statement about its key."""
+        secret, certificate = new_certificate("hushpost", not_before, not_after)
+        return cls(certificate, secret)
 
 
 @dataclass(frozen=True, slots=True)
