@@ -48,7 +48,7 @@ class Credentials:
         )
         self.certificate = certificate.public_bytes(serialization.Encoding.DER)
         digest = LeafKeyDigest.of(self.certificate)
-        statement = ServerStatement.by(self.secret, digest, serial, NOW - 86_400, NOW + 86_400)
+        statement = ServerStatement.by(self.secret, digest, serial, NOW - 86_400, NOW + 400 * 86_400)
         self.statement = statement.encode()
         pem = serialization.Encoding.PEM
         path = folder / f"server-{serial}.pem"

@@ -164,7 +164,7 @@ async def test_another_server_is_told_nothing(credentials: Credentials, tmp_path
             newer = Credentials(tmp_path, serial=2, secret=credentials.secret)
             known, expected = ServerStatement.decode(newer.statement), ServerFault.OLD_SERIAL
         case _:
-            clock, expected = ManualClock(NOW + 30 * 86_400), ServerFault.EXPIRED
+            clock, expected = ManualClock(NOW + 500 * 86_400), ServerFault.EXPIRED
     async with serving(shown, polite(shown)) as server:
         with pytest.raises(ServerUntrusted) as refused:
             await connect(Address(server.address.host, server.address.port, pin), known, clock)
