@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hushpost.client.clock import Clock, SystemClock
-from hushpost.client.values import Contact, Event, Message
+from hushpost.client.values import Contact, Delivery, Event, Message
 from hushpost.crypto.identity import ContactLink
 from hushpost.ids import AccountId, DeviceId, MessageId
 
@@ -181,6 +181,26 @@ class Client:
             handler: whose cursor. One iterator at a time may use it.
             from_now: a cursor that does not exist yet begins behind what is there already.
         """
+        raise NotImplementedError
+
+    async def pending(self, handler: str, *, limit: int = 1_000) -> list[Event]:
+        """The oldest events that this handler's cursor has not passed. The cursor does not move."""
+        raise NotImplementedError
+
+    async def handled(self, handler: str, number: int) -> None:
+        """Move a handler's cursor past this event, durably. It never moves back."""
+        raise NotImplementedError
+
+    async def message(self, message: MessageId) -> Message:
+        """One message, as it stands now.
+
+        Raises:
+            UsageError: there is none of this id.
+        """
+        raise NotImplementedError
+
+    async def reached(self, message: MessageId, delivery: Delivery) -> Message:
+        """Come back when a message of ours has come as far as this, or was given up."""
         raise NotImplementedError
 
     async def usage(self) -> dict[str, str]:
