@@ -19,9 +19,10 @@ import pytest
 from hushpost import sql
 from hushpost.errors import ExitCode, StoreUnusable
 from hushpost.ids import AccountId, MailboxId
-from hushpost.stores import migrations, opening
+from hushpost.stores import opening
 from hushpost.stores.base import Account, Delivery, Send
 from hushpost.stores.memory import MemoryBlobs
+from hushpost.stores.migrations import CLASSIC, Schema
 from hushpost.stores.sqlite import SqliteStore
 
 
@@ -55,7 +56,7 @@ def refused(path: Path, saying: str) -> StoreUnusable:
     before = digest(path) if path.is_file() else None
     for _ in range(2):
         with pytest.raises(StoreUnusable, match=saying) as refusal:
-            opening.open_database(path)
+            opening.open_database(path, CLASSIC)
         assert before == (digest(path) if path.is_file() else None)
     assert refusal.value.exit_code is ExitCode.STORE_UNUSABLE
     return refusal.value
@@ -84,7 +85,7 @@ class TestForeign:
 
     def test_a_newer_version(self, filled: Path) -> None:
         with closing(sql.connect(filled)) as connection:
-            connection.execute(f"PRAGMA user_version={migrations.VERSION + 1}")
+            connection.execute(f"PRAGMA user_version={CLASSIC.version + 1}")
         refused(filled, "newer Hushpost")
 
     def test_a_newer_version_that_only_the_log_tells(self, filled: Path) -> None:
@@ -165,12 +166,13 @@ import os, sys
 from pathlib import Path
 from hushpost.errors import StoreUnusable
 from hushpost.stores import opening
+from hushpost.stores.migrations import CLASSIC
 if not os.geteuid():
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
 try:
-    opening.open_database(Path(sys.argv[1]))
+    opening.open_database(Path(sys.argv[1]), CLASSIC)
 except StoreUnusable as refusal:
     print(refusal)
 """
@@ -188,10 +190,10 @@ class TestLocked:
         monkeypatch.setattr(sql, "OPENING_PATIENCE", 0.01)
 
     def test_by_another_server(self, filled: Path) -> None:
-        first = opening.open_database(filled)
+        first = opening.open_database(filled, CLASSIC)
         refused(filled, "another Hushpost server")
         first.close()
-        opening.open_database(filled).close()
+        opening.open_database(filled, CLASSIC).close()
 
     def test_by_another_program(self, filled: Path) -> None:
         with holding(filled, "BEGIN IMMEDIATE"):
@@ -222,15 +224,15 @@ def holding(path: Path, *statements: str) -> Iterator[None]:
 class TestCreating:
     def test_whole_from_the_start(self, path: Path) -> None:
         """What is needed to recognise it is in the file itself, not only in its log."""
-        database = opening.open_database(path)
+        database = opening.open_database(path, CLASSIC)
         content = path.read_bytes()
-        assert int.from_bytes(content[68:72], "big") == migrations.APPLICATION_ID
-        assert int.from_bytes(content[60:64], "big") == migrations.VERSION
+        assert int.from_bytes(content[68:72], "big") == CLASSIC.kind
+        assert int.from_bytes(content[60:64], "big") == CLASSIC.version
         assert b"CREATE TABLE envelope" in content
         database.close()
 
     def test_for_nobody_else_to_read(self, path: Path) -> None:
-        database = opening.open_database(path)
+        database = opening.open_database(path, CLASSIC)
         modes = {entry.name: entry.stat().st_mode & 0o777 for entry in path.parent.iterdir()}
         assert modes == dict.fromkeys(modes, 0o600)
         assert set(modes) >= {"server.db", "server.db-wal", "server.db.lock"}
@@ -240,11 +242,11 @@ class TestCreating:
     def test_after_a_crash_while_creating(self, path: Path, leftover: str) -> None:
         content = b"half a database" if ".new" in leftover else b""
         path.with_name(leftover).write_bytes(content)
-        opening.open_database(path).close()
+        opening.open_database(path, CLASSIC).close()
         assert sorted(entry.name for entry in path.parent.iterdir()) == ["server.db", "server.db.lock"]
 
     def test_what_makes_an_answer_durable_is_read_back(self, path: Path) -> None:
-        connection = opening.open_database(path).connection
+        connection = opening.open_database(path, CLASSIC).connection
         read = {
             name: connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("synchronous", "journal_mode")
@@ -267,42 +269,35 @@ class TestCreating:
         refused(path, "can corrupt databases")
         assert not path.exists()
 
-    def test_that_fails_half_way_leaves_no_database(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(migrations.migrate, "__defaults__", ((),))
+    def test_that_fails_half_way_leaves_no_database(self, path: Path) -> None:
         with pytest.raises(StoreUnusable, match="cannot be created"):
-            opening.open_database(path)
+            opening.open_database(path, Schema(CLASSIC.kind, ()))
         assert not path.exists()
 
 
 class TestMigrating:
     STEPS = (
-        *migrations.STEPS,
-        migrations.Step("a first", ("CREATE TABLE two (x)", "INSERT INTO two VALUES (2)")),
-        migrations.Step("a second", ("CREATE TABLE three (x)", "INSERT INTO nowhere VALUES (3)")),
+        *CLASSIC.steps,
+        sql.Step("a first", ("CREATE TABLE two (x)", "INSERT INTO two VALUES (2)")),
+        sql.Step("a second", ("CREATE TABLE three (x)", "INSERT INTO nowhere VALUES (3)")),
     )
 
     def test_each_step_is_taken_once(self, filled: Path) -> None:
         with closing(sql.connect(filled)) as connection:
             for _ in range(2):
-                migrations.migrate(connection, self.STEPS[:-1])
-            assert migrations.version_of(connection) == migrations.VERSION + 1
+                sql.migrate(connection, self.STEPS[:-1])
+            assert sql.version_of(connection) == CLASSIC.version + 1
             assert connection.execute("SELECT count(*) FROM envelope").fetchone() == (300,)
             assert connection.execute("SELECT * FROM two").fetchall() == [(2,)]
 
     def test_a_step_is_whole_or_not_at_all(self, filled: Path) -> None:
         with closing(sql.connect(filled)) as connection:
             with pytest.raises(sql.Error, match="nowhere"):
-                migrations.migrate(connection, self.STEPS)
-            assert migrations.version_of(connection) == migrations.VERSION + 1
+                sql.migrate(connection, self.STEPS)
+            assert sql.version_of(connection) == CLASSIC.version + 1
             assert not connection.execute("SELECT * FROM sqlite_schema WHERE name = 'three'").fetchall()
 
-    def test_an_older_version_is_brought_up_to_date(
-        self, filled: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        newer = migrations.VERSION + 1
-        monkeypatch.setattr(migrations, "VERSION", newer)
-        monkeypatch.setattr(migrations.migrate, "__defaults__", (self.STEPS[:-1],))
-        opening.open_database(filled).close()
-        assert int.from_bytes(filled.read_bytes()[60:64], "big") == newer
+    def test_an_older_version_is_brought_up_to_date(self, filled: Path) -> None:
+        newer = Schema(CLASSIC.kind, self.STEPS[:-1])
+        opening.open_database(filled, newer).close()
+        assert int.from_bytes(filled.read_bytes()[60:64], "big") == newer.version == CLASSIC.version + 1

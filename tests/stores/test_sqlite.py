@@ -104,7 +104,7 @@ async def test_m6_whoever_leaves_while_acknowledging_leaves_no_attachment(worlds
 def connection_of(world: World) -> sql.Connection:
     """The writer's own; between two operations a test may use it."""
     assert isinstance(world.store, SqliteStore)
-    return world.store._parts.database.connection
+    return world.store._engine.database.connection
 
 
 async def test_m7_a_full_database(worlds: Worlds) -> None:
@@ -188,7 +188,7 @@ async def test_the_log_does_not_grow_without_end(worlds: Worlds, monkeypatch: py
     world = await worlds()
     box = await world.mailbox()
     assert isinstance(world.store, SqliteStore)
-    log = opening.beside(world.store._parts.database.path, "-wal")
+    log = opening.beside(world.store._engine.database.path, "-wal")
     for _ in range(40):
         await asyncio.gather(*(world.put(box, bytes(5_000)) for _ in range(20)))
     assert 0 < log.stat().st_size < 3_000_000  # 4 MB were written, and 40 times the indexes

@@ -7,16 +7,48 @@ its number, so that a database is always exactly at one of the versions ever rel
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
 
 from hushpost import sql
-from hushpost.sql import Step, version_of
-
-APPLICATION_ID = 0x48505354
-"""`HPST` at offset 68 of the file: this database is a Hushpost server's."""
+from hushpost.sql import Step
 
 
-STEPS: tuple[Step, ...] = (
+class Kind(IntEnum):
+    """What a database is for: the number at offset 68 of its file. One is never taken for another."""
+
+    CLASSIC = 0x48505354
+    """`HPST`."""
+
+    POST = 0x48505333
+    """`HPS3`."""
+
+    def __str__(self) -> str:
+        return "the classic protocol" if self is Kind.CLASSIC else "version 3"
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables of one kind of database. The first step makes `store`, which has one row."""
+
+    kind: Kind
+    steps: tuple[Step, ...]
+
+    @property
+    def version(self) -> int:
+        """How many steps a database has seen that is up to date."""
+        return len(self.steps)
+
+    def found(self, connection: sql.Connection) -> None:
+        """Make a new store in an empty database."""
+        connection.execute(f"PRAGMA application_id={self.kind.value}")
+        sql.migrate(connection, self.steps)
+        connection.execute(
+            "INSERT INTO store (only, epoch, last_sequence, size) VALUES (1, ?, 0, 0)", (os.urandom(16),)
+        )
+
+
+_STEPS: tuple[Step, ...] = (
     Step(
         "accounts, mailboxes, envelopes, and the ids that were used",
         (
@@ -79,18 +111,4 @@ STEPS: tuple[Step, ...] = (
     ),
 )
 
-__all__ = ["APPLICATION_ID", "STEPS", "VERSION", "Step", "found", "migrate", "version_of"]
-
-VERSION = len(STEPS)
-
-
-def migrate(connection: sql.Connection, steps: Sequence[Step] = STEPS) -> None:
-    """Take the steps that are missing, each whole or not at all."""
-    sql.migrate(connection, steps)
-
-
-def found(connection: sql.Connection) -> None:
-    """Make a new store in an empty database."""
-    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-    migrate(connection)
-    connection.execute("INSERT INTO store VALUES (1, ?, 0, 0)", (os.urandom(16),))
+CLASSIC = Schema(Kind.CLASSIC, _STEPS)

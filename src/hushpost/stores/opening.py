@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from hushpost import sql
 from hushpost.errors import StoreUnusable
-from hushpost.stores import migrations
+from hushpost.stores.migrations import Kind, Schema
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def open_database(path: Path) -> OpenDatabase:
+def open_database(path: Path, schema: Schema) -> OpenDatabase:
     """Check it, create it if there is none, bring its schema up to date.
 
     Raises:
@@ -59,14 +59,14 @@ def open_database(path: Path) -> OpenDatabase:
     if not beside(path, ".lock").exists():
         # Beside another program's database we leave nothing, not even a lock file. Otherwise the lock
         # comes first: closing a database file drops the locks that SQLite has on it in this process.
-        _inspect(path)
+        _inspect(path, schema)
     lock = _lock(path)
     try:
-        _inspect(path)
+        _inspect(path, schema)
         if not _size(path):
-            _create(path)
-        _guarded(path, lambda: _examine(path))
-        return OpenDatabase(path, _guarded(path, lambda: _connect(path)), lock)
+            _create(path, schema)
+        _guarded(path, lambda: _examine(path, schema))
+        return OpenDatabase(path, _guarded(path, lambda: _connect(path, schema)), lock)
     except BaseException:
         os.close(lock)
         raise
@@ -82,7 +82,7 @@ def _size(path: Path) -> int:
         raise _unreadable(path, error) from error
 
 
-def _inspect(path: Path) -> None:
+def _inspect(path: Path, schema: Schema) -> None:
     """Look at the file's header, without SQLite: whose is it, and is it older than we are?"""
     if path.exists() and not path.is_file():
         raise StoreUnusable(f"{path} is not a file")
@@ -101,9 +101,10 @@ def _inspect(path: Path) -> None:
         raise _unreadable(path, error) from error
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise StoreUnusable(f"{path} is not a database")
-    if int.from_bytes(header[68:72], "big") != migrations.APPLICATION_ID:
-        _refuse_foreign(path)
-    _check_version(path, int.from_bytes(header[60:64], "big"))
+    kind = int.from_bytes(header[68:72], "big")
+    if kind != schema.kind:
+        _refuse_foreign(path, kind)
+    _check_version(path, int.from_bytes(header[60:64], "big"), schema)
 
 
 def _unreadable(path: Path, error: OSError) -> StoreUnusable:
@@ -112,7 +113,13 @@ def _unreadable(path: Path, error: OSError) -> StoreUnusable:
     )
 
 
-def _refuse_foreign(path: Path) -> None:
+def _refuse_foreign(path: Path, kind: int) -> None:
+    if kind in set(Kind):
+        raise StoreUnusable(
+            f"{path} is a database of {Kind(kind)}, which has another place here",
+            hint="put it back under its own name, or choose another data folder",
+        )
+
     def tables() -> set[str]:
         with closing(sql.connect(path, "ro", immutable=True)) as connection:
             rows = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
@@ -126,8 +133,8 @@ def _refuse_foreign(path: Path) -> None:
     raise StoreUnusable(f"{path} belongs to another program", hint="choose another data folder")
 
 
-def _check_version(path: Path, version: int) -> None:
-    if version > migrations.VERSION:
+def _check_version(path: Path, version: int, schema: Schema) -> None:
+    if version > schema.version:
         raise StoreUnusable(
             f"{path} was written by a newer Hushpost", hint="install that version or a newer one"
         )
@@ -150,7 +157,7 @@ def _lock(path: Path) -> int:
     return lock
 
 
-def _create(path: Path) -> None:
+def _create(path: Path, schema: Schema) -> None:
     draft = beside(path, ".new")
     try:
         for leftover in (draft, beside(draft, "-journal"), beside(draft, "-wal"), beside(draft, "-shm")):
@@ -158,7 +165,7 @@ def _create(path: Path) -> None:
         os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with closing(sql.connect(draft)) as connection:
             sql.make_durable(connection)
-            migrations.found(connection)
+            schema.found(connection)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         draft.rename(path)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -172,10 +179,10 @@ def _create(path: Path) -> None:
         ) from error
 
 
-def _examine(path: Path) -> None:
+def _examine(path: Path, schema: Schema) -> None:
     """Read through it on a connection that cannot write."""
     with closing(sql.connect(path, "ro")) as connection:
-        _check_version(path, migrations.version_of(connection))
+        _check_version(path, sql.version_of(connection), schema)
         if _size(path) <= CHECK_WHOLE:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
@@ -185,17 +192,17 @@ def _examine(path: Path) -> None:
                 connection.execute(f'SELECT * FROM "{table}" ORDER BY 1 {order} LIMIT 1').fetchall()  # noqa: S608
 
 
-def _connect(path: Path) -> sql.Connection:
+def _connect(path: Path, schema: Schema) -> sql.Connection:
     connection = sql.connect(path)
     try:
         # Can it be written, and does nobody else hold it? A transaction that is rolled back tells; one
         # without a write in it would not, since SQLite begins it on a file that can only be read, too.
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(f"PRAGMA user_version={migrations.version_of(connection)}")
+        connection.execute(f"PRAGMA user_version={sql.version_of(connection)}")
         connection.execute("ROLLBACK")
         sql.make_durable(connection)
-        if migrations.version_of(connection) < migrations.VERSION:
-            migrations.migrate(connection)
+        if sql.version_of(connection) < schema.version:
+            sql.migrate(connection, schema.steps)
             # The header in the file itself must tell the version: it is what older programs look at.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except BaseException:

@@ -10,52 +10,18 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from hushpost import sql
-from hushpost.errors import StoreFailed
 from hushpost.ids import AccountId, MailboxId
-from hushpost.stores import opening, reading, rules
-from hushpost.stores.ballast import Ballast
+from hushpost.stores import reading, rules
 from hushpost.stores.base import Account, Blobs, DirectoryExtent, Envelope, Extent, Send, StoreLimits, Usage
-from hushpost.stores.checkpoints import Checkpoints
-from hushpost.stores.reading import Readers
+from hushpost.stores.engine import Engine
+from hushpost.stores.migrations import CLASSIC
 from hushpost.stores.tables import DELETED_AT_ONCE, Deleted, Tables
-from hushpost.stores.writer import Writer
-
-T = TypeVar("T")
 
 _MAX_NUMBER = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What has to be opened, where it may block, before there can be a store."""
-
-    database: opening.OpenDatabase
-    epoch: bytes
-    tables: Tables
-    ballast: Ballast
-    checkpoints: Checkpoints
-    readers: Readers
-
-
-def _open_parts(path: Path, limits: StoreLimits, clock: Callable[[], float]) -> _Parts:
-    database = opening.open_database(path)
-    database.connection.set_busy_timeout(sql.RUNNING_PATIENCE)
-    ballast = Ballast(opening.beside(path, ".ballast"))
-    ballast.refill()
-    return _Parts(
-        database,
-        reading.epoch(database.connection),
-        Tables(database.connection, path.parent, limits, clock),
-        ballast,
-        Checkpoints(path, database.connection),
-        Readers(path),
-    )
 
 
 class SqliteStore:
@@ -75,57 +41,36 @@ class SqliteStore:
             StoreUnusable: and the file is as it was (see `opening`).
         """
         limits = limits or StoreLimits()
-
-        parts = await asyncio.to_thread(_open_parts, path, limits, clock)
-        store = cls(parts, blobs, limits)
+        engine = await Engine.open(path, CLASSIC, lambda db: Tables(db, path.parent, limits, clock))
+        store = cls(engine, blobs, limits)
         try:
-            await blobs.sweep(await parts.readers.run(reading.attachments))
+            await blobs.sweep(await engine.readers.run(reading.attachments))
         except BaseException:
             await store.close()
             raise
         return store
 
-    def __init__(self, parts: _Parts, blobs: Blobs, limits: StoreLimits) -> None:
-        self._parts = parts
-        self._readers = parts.readers
-        self._writer = Writer(parts.tables, parts.ballast, parts.checkpoints)
+    def __init__(self, engine: Engine[Tables], blobs: Blobs, limits: StoreLimits) -> None:
+        self._engine = engine
+        self._writer = engine.writer
+        self._query = engine.query
         self._blobs = blobs
         self._limits = limits
         self._discarding: set[asyncio.Task[None]] = set()
 
     @property
     def epoch(self) -> bytes:
-        return self._parts.epoch
+        return self._engine.epoch
 
     @property
     def failed(self) -> asyncio.Future[None]:
-        return self._writer.failed
+        return self._engine.failed
 
     async def close(self) -> None:
         """As promised in `base`; a second time is harmless."""
-        writing = self._writer.stop()
-        if writing is None:
-            return
-
-        def run() -> None:
-            writing.join()
-            self._parts.checkpoints.close()
-            self._parts.readers.close()
-            # Last, so that SQLite empties the log into the database and removes it.
-            self._parts.database.close()
-
-        await asyncio.to_thread(run)
+        await self._engine.close()
         if self._discarding:
             await asyncio.wait(self._discarding)
-
-    async def _query(self, query: Callable[[sql.Connection], T]) -> T:
-        """Read. A database that cannot be read any more is a failed one, for writing too."""
-        try:
-            return await self._readers.run(query)
-        except StoreFailed as failure:
-            if failure.__cause__ is not None:  # not just closed
-                self._writer.fail(failure)
-            raise
 
     # The directory
 
@@ -151,7 +96,7 @@ class SqliteStore:
         def query(db: sql.Connection) -> None:
             rules.check_mailbox(self._limits, reading.usage(db, mailbox), size)
             rules.check_total(self._limits, reading.total_size(db), size)
-            disk = os.statvfs(self._parts.database.path.parent)
+            disk = os.statvfs(self._engine.database.path.parent)
             rules.check_disk(disk.f_bavail * disk.f_frsize, self._limits.min_free_bytes, size)
 
         await self._query(query)

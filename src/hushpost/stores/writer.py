@@ -14,15 +14,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from hushpost import sql
 from hushpost.errors import StoreError, StoreFailed, StoreFull
 from hushpost.stores.ballast import Ballast
 from hushpost.stores.checkpoints import Checkpoints
-from hushpost.stores.tables import Tables
 
 T = TypeVar("T")
+
+
+class Transactional(Protocol):
+    """The tables that operations work on. Called by the writer's thread only."""
+
+    def begin(self) -> None:
+        """Open a transaction."""
+
+    def commit(self) -> None:
+        """Make durable what the operations did."""
+
+    def roll_back(self) -> None:
+        """Be as before `begin`."""
+
+
+TablesT = TypeVar("TablesT", bound=Transactional)
 
 BATCH_OPERATIONS = 256
 """Operations in one transaction: a second one's worth of fsyncs is saved well before that."""
@@ -32,7 +47,7 @@ BATCH_BYTES = 2**20
 
 
 @dataclass(slots=True)
-class Operation(Generic[T]):
+class Operation(Generic[TablesT, T]):
     """Something to do in a transaction, and who waits for it.
 
     Attributes:
@@ -41,27 +56,27 @@ class Operation(Generic[T]):
     """
 
     answer: asyncio.Future[T]
-    action: Callable[[Tables], T]
+    action: Callable[[TablesT], T]
     size: int = 0
     grows: bool = False
 
 
-Outcome = tuple[Operation[Any], Any]
+Outcome = tuple[Operation[Any, Any], Any]
 """An operation, and its result or the exception it ended with."""
 
 
-class Writer:
+class Writer(Generic[TablesT]):
     """Runs operations in the order of `submit`, many to a transaction, and answers when they are durable."""
 
-    def __init__(self, tables: Tables, ballast: Ballast, checkpoints: Checkpoints) -> None:
+    def __init__(self, tables: TablesT, ballast: Ballast, checkpoints: Checkpoints) -> None:
         self._tables = tables
         self._ballast = ballast
         self._checkpoints = checkpoints
         self._loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[None] = self._loop.create_future()
         self._closing = False
-        self._gathered: list[Operation[Any]] = []
-        self._inbox: SimpleQueue[list[Operation[Any]] | None] = SimpleQueue()
+        self._gathered: list[Operation[TablesT, Any]] = []
+        self._inbox: SimpleQueue[list[Operation[TablesT, Any]] | None] = SimpleQueue()
         self._failure: StoreFailed | None = None
         self._thread = Thread(target=self._run, name="hush-writer", daemon=True)
         self._thread.start()
@@ -69,7 +84,7 @@ class Writer:
     # In the event loop
 
     def submit(
-        self, action: Callable[[Tables], T], size: int = 0, *, grows: bool = False
+        self, action: Callable[[TablesT], T], size: int = 0, *, grows: bool = False
     ) -> asyncio.Future[T]:
         """Queue an operation; its future is done when it is durable, or refused."""
         answer: asyncio.Future[T] = self._loop.create_future()
@@ -118,7 +133,7 @@ class Writer:
     # In the thread
 
     def _run(self) -> None:
-        waiting: deque[Operation[Any]] = deque()
+        waiting: deque[Operation[TablesT, Any]] = deque()
         open_ = True
         while open_ or waiting:
             if not waiting or not self._inbox.empty():
@@ -131,7 +146,7 @@ class Writer:
             outcomes = self._write(self._next_batch(waiting))
             self._loop.call_soon_threadsafe(self._answer, outcomes)
 
-    def _next_batch(self, waiting: deque[Operation[Any]]) -> list[Operation[Any]]:
+    def _next_batch(self, waiting: deque[Operation[TablesT, Any]]) -> list[Operation[TablesT, Any]]:
         batch = [waiting.popleft()]
         size = batch[0].size
         while waiting and len(batch) < BATCH_OPERATIONS and size + waiting[0].size <= BATCH_BYTES:
@@ -139,7 +154,7 @@ class Writer:
             batch.append(waiting.popleft())
         return batch
 
-    def _write(self, batch: list[Operation[Any]]) -> list[Outcome]:
+    def _write(self, batch: list[Operation[TablesT, Any]]) -> list[Outcome]:
         """Run a batch; every operation of it gets an outcome, whatever happens."""
         if self._failure is not None:
             return [(operation, self._failure) for operation in batch]
@@ -158,7 +173,7 @@ class Writer:
             return [(operation, self._failure) for operation in batch]
         return outcomes
 
-    def _write_carefully(self, batch: list[Operation[Any]]) -> list[Outcome]:
+    def _write_carefully(self, batch: list[Operation[TablesT, Any]]) -> list[Outcome]:
         """Together if it can be; if not, alone, so that the one that is to blame harms no other."""
         try:
             return self._transact(batch)
@@ -172,7 +187,7 @@ class Writer:
                 outcomes.append((operation, self._write_alone(operation)))
         return outcomes
 
-    def _write_alone(self, operation: Operation[Any]) -> Any:
+    def _write_alone(self, operation: Operation[TablesT, Any]) -> Any:
         """The result or the trouble. On a full disk, what makes room may use what was put aside for it."""
         while True:
             try:
@@ -184,7 +199,7 @@ class Writer:
                 return trouble
             self._checkpoints.shrink()
 
-    def _transact(self, batch: list[Operation[Any]]) -> list[Outcome]:
+    def _transact(self, batch: list[Operation[TablesT, Any]]) -> list[Outcome]:
         self._tables.begin()
         outcomes: list[Outcome] = []
         for operation in batch:
