@@ -62,6 +62,7 @@ class ExitCode(IntEnum):
     UNTRUSTED = 11
     PROFILE_LOCKED = 12
     OLD_COPY = 13
+    PENDING = 14
     INTERRUPTED = 130
 
 

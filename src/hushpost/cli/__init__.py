@@ -64,7 +64,7 @@ def main() -> NoReturn:
 
 def _say(sentence: str, hint: str) -> None:
     """Escaped, since a sentence may quote what a stranger or a file name brought."""
-    from hushpost.classic.client.untrusted import printable
+    from hushpost.untrusted import printable
 
     for prefix, text in (("hush: ", sentence), ("  hint: ", hint)):
         if text:

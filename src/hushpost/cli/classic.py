@@ -18,9 +18,9 @@ import msgspec
 import typer
 
 from hushpost.classic.client.link import Address
-from hushpost.classic.client.untrusted import printable
 from hushpost.cli.session import Session, session_command
 from hushpost.errors import ExitCode, UsageError
+from hushpost.untrusted import printable
 
 if TYPE_CHECKING:
     from hushpost.classic.client.account import Account

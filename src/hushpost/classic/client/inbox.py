@@ -16,10 +16,10 @@ from hushpost.classic.client import keyring
 from hushpost.classic.client.files import save_new
 from hushpost.classic.client.profile import State
 from hushpost.classic.client.spool import SpooledMessage
-from hushpost.classic.client.untrusted import file_stem
 from hushpost.classic.crypto import BLOCK, WRAPPED_KEY_SIZE, PrivateKey
 from hushpost.classic.payloads import ClientId, MessageType
 from hushpost.errors import Undecryptable
+from hushpost.untrusted import file_stem
 
 MAX_TEXT = 1 << 20
 """Sealed bytes. We send no longer texts, and save those that come (up to 1 GiB) as files."""

@@ -20,9 +20,9 @@ from hushpost.classic.client.account import Progress as Tell
 from hushpost.classic.client.profile import Profile
 from hushpost.classic.client.requests import ClassicClient
 from hushpost.classic.client.show import describe
-from hushpost.classic.client.untrusted import printable
 from hushpost.classic.payloads import ClientId
 from hushpost.errors import HushpostError
+from hushpost.untrusted import printable
 
 EXIT = "0"
 

@@ -10,7 +10,7 @@ from hushpost.classic.client.inbox import (
     Received,
     TextReceived,
 )
-from hushpost.classic.client.untrusted import printable, printable_lines
+from hushpost.untrusted import printable, printable_lines
 
 
 def describe(received: Received) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hushpost.classic.client.untrusted import MAX_STEM_BYTES, file_stem, printable, printable_lines
+from hushpost.untrusted import MAX_STEM_BYTES, file_stem, printable, printable_lines
 
 
 @pytest.mark.parametrize(
