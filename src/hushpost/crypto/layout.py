@@ -65,6 +65,11 @@ class Reader:
         if self.u8() != expected:
             raise ValueError("a version, suite or kind that we do not know")
 
+    @property
+    def left(self) -> int:
+        """Bytes that were not taken yet."""
+        return len(self._raw) - self._at
+
     def rest(self) -> bytes:
         """Whatever is left."""
         return self.take(len(self._raw) - self._at)
