@@ -105,17 +105,24 @@ def check_library() -> None:
         )
 
 
-def connect(path: Path, mode: str = "rw", *, immutable: bool = False) -> Connection:
+def connect(
+    path: Path, mode: str = "rw", *, immutable: bool = False, key: bytes | None = None
+) -> Connection:
     """Open an existing database; the connection may be handed from thread to thread.
 
     Args:
         mode: `rw` or `ro`.
         immutable: take the file as it is, without locks or a look at its log.
+        key: of an encrypted one, 32 bytes. Whether it fits shows with the first statement.
     """
     address = f"file:{quote(str(path.absolute()))}?mode={mode}" + ("&immutable=1" if immutable else "")
     connection: Connection = dbapi2.connect(
         address, uri=True, isolation_level=None, check_same_thread=False, timeout=OPENING_PATIENCE
     )
+    if key is not None:
+        # Otherwise a key that does not fit is also reported on standard error, in the library's own words.
+        connection.execute("PRAGMA cipher_log_level=NONE")
+        connection.execute(f"PRAGMA key=\"x'{key.hex()}'\"")
     return connection
 
 
