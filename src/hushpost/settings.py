@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -48,6 +50,121 @@ class ClassicSettings(msgspec.Struct, frozen=True):
     port: int
     data: Path
     limits: ListenLimits = ListenLimits()
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """So many in so many seconds: all of them at once, or evenly spread."""
+
+    count: int
+    seconds: float
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """How often something may be asked for. Each is counted for what its comment names.
+
+    Attributes:
+        entering: hello and authenticate, per address. An office behind one address comes back at once
+            when its line does.
+        registrations: per address: each costs a hundred signature checks.
+        sends: per account. A script that sends one after the other does not meet it.
+        introductions: sends without a delivery token, per account: strangers introduce themselves, and
+            do not advertise.
+        fetches: reading a page of envelopes, per account.
+        acknowledgements: per account.
+        subscriptions: per account.
+        prekeys: fetches that hand out one-time keys, per account and account asked for: nobody needs
+            more, and whoever takes more drains them.
+        prekeys_of_one: the same, by everybody, of one account: many accounts must not drain it together.
+        lookups: fetches of keys that hand out none, per account: names could be guessed by the thousand.
+        listings: pages of the directory, per account.
+        publications: publishing keys, per account: each costs up to a hundred signature checks.
+        manifests: per account. Devices do not change by the minute.
+        questions: usage and leave, per account: they count everything anew.
+    """
+
+    entering: Rate = Rate(1_200, 600)
+    registrations: Rate = Rate(60, 3_600)
+    sends: Rate = Rate(2_000, 40)
+    introductions: Rate = Rate(60, 3_600)
+    fetches: Rate = Rate(600, 20)
+    acknowledgements: Rate = Rate(2_000, 40)
+    subscriptions: Rate = Rate(60, 60)
+    prekeys: Rate = Rate(6, 600)
+    prekeys_of_one: Rate = Rate(60, 600)
+    lookups: Rate = Rate(300, 600)
+    listings: Rate = Rate(60, 60)
+    publications: Rate = Rate(60, 600)
+    manifests: Rate = Rate(30, 3_600)
+    questions: Rate = Rate(20, 60)
+
+
+class PostLimits(msgspec.Struct, frozen=True):
+    """What connections to a version-3 server may take, beside `ListenLimits`.
+
+    Attributes:
+        entry_deadline: seconds from the connection to the end of TLS and authentication.
+        per_device: open connections of one device: one for talking, some for a command at a time.
+        window: bytes that are pushed to one subscription and not acknowledged yet, at most.
+        in_hand: bytes of requests and awaited answers of one connection; above it, its next requests
+            wait unread.
+        in_hand_total: the same of all connections; above it, requests are refused for a second.
+    """
+
+    entry_deadline: float = 10.0
+    per_device: int = 16
+    window: int = 4 * MIB
+    in_hand: int = 2 * MIB
+    in_hand_total: int = 256 * MIB
+
+
+class DirectoryPolicy(StrEnum):
+    """Whether accounts may be listed. Whoever knows a whole name finds its account in any case."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class ServeSettings(msgspec.Struct, frozen=True):
+    """A version-3 server.
+
+    Attributes:
+        advertise: the address that links carry, if not the one that is listened on.
+        classic: where the classic protocol is served, too, from a store of its own.
+        metrics: a loopback address for them.
+        open: everybody may register, without an invitation.
+    """
+
+    host: str
+    port: int
+    data: Path
+    advertise: tuple[str, int] | None = None
+    classic: tuple[str, int] | None = None
+    metrics: tuple[str, int] | None = None
+    open: bool = False
+    directory: DirectoryPolicy = DirectoryPolicy.CLOSED
+    log_addresses: bool = False
+    listen_limits: ListenLimits = ListenLimits()
+    limits: PostLimits = PostLimits()
+    rates: Rates = Rates()
+
+
+def parse_rates(texts: Sequence[str]) -> Rates:
+    """Read `NAME=COUNT/SECONDS` entries, over the defaults.
+
+    Raises:
+        UsageError: an unknown name, or not of this form.
+    """
+    names = {name.replace("_", "-"): name for name in Rates.__struct_fields__}
+    changed: dict[str, Rate] = {}
+    for text in texts:
+        shape = re.fullmatch(r"([a-z-]+)=([1-9][0-9]{0,8})/([1-9][0-9]{0,6})", text)
+        if shape is None or shape[1] not in names:
+            raise UsageError(
+                f"{text!r} is not a rate",
+                hint="write NAME=COUNT/SECONDS, where NAME is one of " + ", ".join(names),
+            )
+        changed[names[shape[1]]] = Rate(int(shape[2]), int(shape[3]))
+    return msgspec.structs.replace(Rates(), **changed)
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import msgspec
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hushpost.errors import ProtocolError
+from hushpost.ids import AccountId
 from hushpost.names import MAX_NAME_BYTES, check_name, check_name_part
 from hushpost.wire import limits
 from hushpost.wire.codec import Kind, decode_payload, encode_message, request_number
@@ -31,6 +32,7 @@ from hushpost.wire.messages import (
     Push,
     Recipient,
     Register,
+    Registered,
     SendEnvelope,
     Subscribe,
     WaitingEnvelope,
@@ -273,3 +275,10 @@ def test_a_part_of_a_name_may_be_empty_or_end_with_a_space() -> None:
         check_name_part(part)
     with pytest.raises(ValueError, match="characters"):
         check_name_part("bob\n")
+
+
+def test_ids_and_keys_of_types_of_their_own_are_written_as_bytes() -> None:
+    account = AccountId(bytes(range(16)))
+    assert encode_message(Registered(1, account)) == encode_message(Registered(1, bytes(account)))
+    with pytest.raises(NotImplementedError):
+        encode_message(Registered(1, cast(bytes, object())))

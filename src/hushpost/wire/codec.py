@@ -42,7 +42,15 @@ _DECODERS: dict[Kind, Mapping[int, Callable[[Buffer], Message]]] = {
 BAD_PAYLOAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """All that decoding raises: not MessagePack or against a bound; text that is not UTF-8; nested too deep."""
 
-_encode = msgspec.msgpack.Encoder().encode
+
+def _plain(value: object) -> bytes:
+    """Ids and keys are types of their own, and on the wire the bytes that they are."""
+    if isinstance(value, bytes):
+        return bytes(value)
+    raise NotImplementedError
+
+
+_encode = msgspec.msgpack.Encoder(enc_hook=_plain).encode
 _number = msgspec.msgpack.Decoder(RequestMessage).decode
 
 

@@ -1,0 +1,142 @@
+"""Who somebody is: hello, registration, authentication. Normative text: docs/spec/auth.md."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from hashlib import sha256
+
+from hushpost.crypto.identity import ClientNonce, Login, Manifest, ServerNonce, Signature, verify_chain
+from hushpost.crypto.identity import Device as ListedDevice
+from hushpost.crypto.prekeys import Owner, PrekeyCheck, Upload
+from hushpost.errors import UnknownAccount
+from hushpost.ids import AccountId, DeviceId, TokenHash
+from hushpost.server.handlers.waiting import waiting
+from hushpost.server.office import Admission, Office
+from hushpost.server.peer import Greeting, Guest, Peer
+from hushpost.server.refusals import Refusal
+from hushpost.stores.base import NewAccount, PostOffice, SealKey, SessionKey, mailbox_of
+from hushpost.wire.limits import MAX_MANIFESTS
+from hushpost.wire.messages import (
+    Authenticate,
+    Authenticated,
+    ErrorCode,
+    Hello,
+    HelloAnswer,
+    Register,
+    Registered,
+)
+
+
+def hello(office: Office, guest: Guest, request: Hello) -> HelloAnswer:
+    office.budgets.entering.take(guest.origin)
+    nonce = ServerNonce.random()
+    guest.greet(Greeting(nonce, ClientNonce(request.client_nonce), office.loop.time()))
+    statement = guest.shown.statement.encode()
+    now = int(office.clock())
+    return HelloAnswer(request.number, nonce, now, office.store.epoch, statement, [], office.told)
+
+
+@waiting
+async def register(office: Office, guest: Guest, request: Register) -> Registered:
+    """Everything is checked before the store is asked; the store looks at the invitation first."""
+    office.budgets.registrations.take(guest.origin)
+    if not request.invite and not office.settings.open:
+        raise Refusal(ErrorCode.INVITE_INVALID)
+    invitation = TokenHash(sha256(request.invite).digest()) if request.invite else None
+    now = int(office.clock())
+    account = await asyncio.to_thread(_checked_account, request, now)  # a hundred signatures: 10 ms
+    await office.store.enroll(account, invitation)
+    return Registered(request.number, account.id)
+
+
+def _checked_account(request: Register, now: int) -> NewAccount:
+    manifest = verify_chain(Manifest.decode(request.manifest).account, [request.manifest]).newest
+    if len(manifest.devices) != 1:
+        raise Refusal(ErrorCode.MALFORMED)
+    (device,) = manifest.devices
+    check = PrekeyCheck(Owner(manifest.account.id, device), now)
+    upload = check.upload(request.one_time_keys, request.fallback_key, request.seal_key)
+    if upload.seal is None:
+        raise Refusal(ErrorCode.MALFORMED)
+    return NewAccount(
+        manifest.account.id,
+        manifest.name,
+        request.manifest,
+        device.id,
+        SealKey(upload.seal.key_id, request.seal_key),
+        session_keys(upload),
+        request.fallback_key,
+        TokenHash(request.delivery_token_hash),
+    )
+
+
+def session_keys(upload: Upload) -> tuple[SessionKey, ...]:
+    """One-time keys as the store takes them."""
+    return tuple(SessionKey(key.key_id, key.encode()) for key in upload.one_time)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A device as a manifest lists it; `listed`: the newest one does."""
+
+    device: ListedDevice
+    listed: bool
+
+
+@waiting
+async def authenticate(office: Office, guest: Guest, request: Authenticate) -> Admission:
+    """Every refusal is the same: nobody learns which of account, device and signature was wrong."""
+    greeting = guest.take_greeting(office.loop.time())
+    account, device = AccountId(request.account), DeviceId(request.device)
+    login = Login(
+        guest.shown.server,
+        guest.shown.certificate,
+        greeting.server_nonce,
+        greeting.client_nonce,
+        account,
+        device,
+    )
+    peers = office.peers
+    while True:
+        changes = peers.changes
+        entry = await _entry(office.store, account, device)
+        if not login.is_signed(entry.device.signing_key, Signature(request.signature)):
+            raise Refusal(ErrorCode.DENIED)
+        position = await office.store.position(mailbox_of(device))
+        one_time = (await office.store.key_state(device)).one_time_keys if entry.listed else 0
+        if changes == peers.changes:  # else the device may have been removed meanwhile
+            break
+    answer = Authenticated(request.number, position.acknowledged, position.highest, one_time)
+    peer = Peer(guest.outlet, account, device, listed=entry.listed)
+    peers.add(peer)  # before anything can change again; who is not admitted after all is removed
+    return Admission(answer, peer)
+
+
+async def _entry(store: PostOffice, account: AccountId, device: DeviceId) -> _Entry:
+    """The device in the newest manifest; one that was removed, in the newest that lists it.
+
+    Raises:
+        Refusal: DENIED.
+    """
+    try:
+        newest = (await store.devices(account)).version
+        for manifest in await _manifests(store, account, newest - 1):
+            if entry := manifest.device(device):
+                return _Entry(entry, listed=True)
+        found = await store.device(device)
+        if found is None or found.account != account:
+            raise Refusal(ErrorCode.DENIED)
+        removed: ListedDevice | None = None
+        for after in range(0, newest, MAX_MANIFESTS):
+            for manifest in await _manifests(store, account, after):
+                removed = manifest.device(device) or removed
+    except UnknownAccount:
+        raise Refusal(ErrorCode.DENIED) from None
+    if removed is None:
+        raise Refusal(ErrorCode.DENIED)
+    return _Entry(removed, listed=False)
+
+
+async def _manifests(store: PostOffice, account: AccountId, after: int) -> list[Manifest]:
+    return [Manifest.decode(raw) for raw in await store.manifests(account, after, MAX_MANIFESTS)]

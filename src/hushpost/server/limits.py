@@ -1,0 +1,106 @@
+"""Token buckets: how often each account, address or pair may ask for each kind of thing.
+
+The numbers and their reasons stand in `settings.Rates`; a server tells them in `hello`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Callable
+
+import msgspec
+
+from hushpost.server.refusals import Refusal
+from hushpost.settings import ListenLimits, PostLimits, Rate, Rates
+from hushpost.stores.base import REQUESTS_BYTES, REQUESTS_COUNT, StoreLimits
+from hushpost.wire.messages import ErrorCode
+
+BUCKETS_KEPT = 50_000
+"""Of each kind, some 10 MB. The one that was used least recently is forgotten first, and thereby filled."""
+
+
+class Buckets:
+    """All buckets of one kind.
+
+    A bucket is one number: the time at which it will be full again. Nothing has to be refilled by a timer,
+    and one that is full need not exist.
+    """
+
+    __slots__ = ("_clock", "_each", "_full_at", "_kept", "_span")
+
+    def __init__(self, rate: Rate, clock: Callable[[], float], kept: int = BUCKETS_KEPT) -> None:
+        self._each = rate.seconds / rate.count
+        self._span = rate.seconds
+        self._clock = clock
+        self._kept = kept
+        self._full_at: dict[bytes, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, key: bytes) -> None:
+        """Take one token out of the bucket of this key.
+
+        Raises:
+            Refusal: RATE_LIMITED, with the seconds until there is one.
+        """
+        now = self._clock()
+        full_at = self._full_at.pop(key, 0.0)  # put back at the end: the dictionary is in order of use
+        emptied = max(full_at, now) + self._each
+        if emptied - now > self._span * 1.000001:
+            self._full_at[key] = full_at
+            raise Refusal(ErrorCode.RATE_LIMITED, retry_after=math.ceil(emptied - now - self._span))
+        self._full_at[key] = emptied
+        if len(self._full_at) > self._kept:
+            del self._full_at[next(iter(self._full_at))]
+
+
+class Budgets:
+    """The buckets of a server, one attribute for each rate of the settings."""
+
+    def __init__(self, rates: Rates, clock: Callable[[], float]) -> None:
+        self.entering = Buckets(rates.entering, clock)
+        self.registrations = Buckets(rates.registrations, clock)
+        self.sends = Buckets(rates.sends, clock)
+        self.introductions = Buckets(rates.introductions, clock)
+        self.fetches = Buckets(rates.fetches, clock)
+        self.acknowledgements = Buckets(rates.acknowledgements, clock)
+        self.subscriptions = Buckets(rates.subscriptions, clock)
+        self.prekeys = Buckets(rates.prekeys, clock)
+        self.prekeys_of_one = Buckets(rates.prekeys_of_one, clock)
+        self.lookups = Buckets(rates.lookups, clock)
+        self.listings = Buckets(rates.listings, clock)
+        self.publications = Buckets(rates.publications, clock)
+        self.manifests = Buckets(rates.manifests, clock)
+        self.questions = Buckets(rates.questions, clock)
+
+
+def origin(host: str) -> bytes:
+    """What an address is counted as. Whoever has an IPv6 address has a /64 of them."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host.encode()
+    return address.packed[:8] if address.version == 6 else address.packed
+
+
+def told(rates: Rates, limits: PostLimits, listening: ListenLimits, store: StoreLimits) -> dict[str, int]:
+    """This server's numbers, as `hello` tells them: each rate as count and seconds."""
+    numbers: dict[str, int] = {
+        "entry-seconds": math.ceil(limits.entry_deadline),
+        "request-seconds": math.ceil(listening.request_deadline),
+        "connections-per-address": listening.per_address,
+        "connections-per-device": limits.per_device,
+        "push-window": limits.window,
+        "in-hand-bytes": limits.in_hand,
+        "mailbox-envelopes": store.mailbox_count,
+        "mailbox-bytes": store.mailbox_bytes,
+        "request-lane-envelopes": REQUESTS_COUNT,
+        "request-lane-bytes": REQUESTS_BYTES,
+    }
+    for name, rate in msgspec.structs.asdict(rates).items():
+        word = name.replace("_", "-")
+        numbers[word] = rate.count
+        numbers[f"{word}-seconds"] = math.ceil(rate.seconds)
+    return numbers
