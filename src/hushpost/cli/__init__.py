@@ -9,13 +9,17 @@ from __future__ import annotations
 import errno
 import sys
 from io import TextIOWrapper
-from typing import NoReturn
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 
 from hushpost import __version__
-from hushpost.cli import classic, classic_server
+from hushpost.cli import account, checkup, classic, classic_server, people, reading, sending
+from hushpost.cli.desk import Place
+from hushpost.client.profiles import DEFAULT_PROFILE
 from hushpost.errors import ExitCode, HushpostError
+from hushpost.untrusted import printable
 
 app = typer.Typer(
     name="hush",
@@ -24,6 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+for room in (account, sending, reading, people, checkup):
+    app.add_typer(room.app)
 classic.app.command()(classic_server.serve)
 classic.app.command("import")(classic_server.import_)
 app.add_typer(classic.app, name="classic")
@@ -37,11 +43,19 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def hush(
+    context: typer.Context,
+    home: Annotated[
+        Path | None, typer.Option(envvar="HUSH_HOME", metavar="DIR", help="Folder of all profiles.")
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="Which profile: an account and its database.")
+    ] = DEFAULT_PROFILE,
     version: bool = typer.Option(
         False, "--version", callback=_show_version, is_eager=True, help="Show the version and leave."
     ),
 ) -> None:
     """A self-hosted post office for end-to-end encrypted messages and files."""
+    context.obj = Place(home, profile)
 
 
 def main() -> NoReturn:
@@ -64,8 +78,6 @@ def main() -> NoReturn:
 
 def _say(sentence: str, hint: str) -> None:
     """Escaped, since a sentence may quote what a stranger or a file name brought."""
-    from hushpost.untrusted import printable
-
     for prefix, text in (("hush: ", sentence), ("  hint: ", hint)):
         if text:
             typer.echo(prefix + printable(text), err=True)

@@ -18,7 +18,8 @@ import msgspec
 import typer
 
 from hushpost.classic.client.link import Address
-from hushpost.cli.session import Session, session_command
+from hushpost.cli.options import command_with
+from hushpost.cli.session import Session
 from hushpost.errors import ExitCode, UsageError
 from hushpost.untrusted import printable
 
@@ -30,7 +31,7 @@ PIECE = 1 << 20
 STDIN = Path("-")
 
 app = typer.Typer(help="The classic protocol: its server, and its client.", no_args_is_help=True)
-command = partial(session_command, app)
+command = partial(command_with, app, Session)
 
 Recipient = Annotated[str, typer.Argument(metavar="RECIPIENT", help="A name, or an id of 32 digits.")]
 AutoKey = Annotated[bool, typer.Option("--no-auto-key", help="Fail where no key is agreed yet.")]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
     from hushpost.classic.client.account import Account
     from hushpost.classic.client.profile import Profile
     from hushpost.classic.client.requests import ClassicClient
-
-P = ParamSpec("P")
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -67,28 +63,3 @@ class Session(msgspec.Struct, frozen=True):
     def notice(self, sentence: str) -> None:
         """A remark, on stderr."""
         typer.echo(sentence, err=True)
-
-
-def session_command(app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[Session, P], None]], None]:
-    """Register a subcommand whose first parameter is a `Session`, whose fields become options of it."""
-
-    def register(function: Callable[Concatenate[Session, P], None]) -> None:
-        fields = get_type_hints(Session, include_extras=True)
-        defaults = {field.name: field.default for field in msgspec.structs.fields(Session)}
-
-        def run(**given: Any) -> None:
-            session = Session(**{name: given.pop(name) for name in fields})
-            cast(Callable[..., None], function)(session, **given)
-
-        own = inspect.signature(function, eval_str=True).parameters
-        kind = inspect.Parameter.KEYWORD_ONLY
-        parameters = [parameter.replace(kind=kind) for parameter in own.values()][1:] + [
-            inspect.Parameter(name, kind, default=defaults[name], annotation=hint)
-            for name, hint in fields.items()
-        ]
-        run.__dict__["__signature__"] = inspect.Signature(parameters)
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        run.__doc__ = function.__doc__
-        app.command(name)(run)
-
-    return register

@@ -1,0 +1,32 @@
+"""`hush usage` and `hush doctor`: what the server keeps about you, and whether all is well here."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import typer
+
+from hushpost.cli.desk import Desk
+from hushpost.cli.options import command_with
+from hushpost.untrusted import printable
+
+app = typer.Typer()
+command = partial(command_with, app, Desk)
+
+
+@command("usage")
+def usage(desk: Desk) -> None:
+    """Show exactly what the server stores about you, in its own words."""
+    _table(desk, desk.run(lambda client: client.usage(), "asking the server"))
+
+
+@command("doctor")
+def doctor(desk: Desk) -> None:
+    """Show whether all is well: the database's key, the connection, the outbox."""
+    _table(desk, desk.run(lambda client: client.doctor(), "looking"))
+
+
+def _table(desk: Desk, facts: dict[str, str]) -> None:
+    width = max(map(len, facts), default=0)
+    lines = [f"{printable(key):<{width}}  {printable(value)}" for key, value in facts.items()]
+    desk.say("\n".join(lines), **facts)

@@ -1,0 +1,112 @@
+"""What every command of the client shares: which profile, how it is opened, and how outcomes are told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import msgspec
+import typer
+
+from hushpost.client.profiles import DEFAULT_PROFILE, profile_folder
+from hushpost.errors import UsageError
+
+if TYPE_CHECKING:
+    from hushpost.client.api import Client
+
+T = TypeVar("T")
+
+MAX_STDIN = 1 << 20
+"""Bytes that are read from standard input: far more than the longest text."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What stands before the subcommand."""
+
+    home: Path | None = None
+    profile: str = DEFAULT_PROFILE
+
+
+class Desk(msgspec.Struct, frozen=True):
+    """Where a command is called, and how it answers. A profile is opened only when a command asks for it."""
+
+    context: typer.Context
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False
+
+    @property
+    def folder(self) -> Path:
+        """The profile's."""
+        place = self.context.find_object(Place) or Place()
+        return profile_folder(place.home, place.profile)
+
+    def run(self, work: Callable[[Client], Awaitable[T]], doing: str = "", *, unattended: bool = False) -> T:
+        """Open the profile, do the work, close it.
+
+        Args:
+            doing: shown meanwhile, on a terminal.
+            unattended: rather fail than ask for a passphrase.
+        """
+        from hushpost.client.api import Client
+
+        async def opened() -> T:
+            async with Client.open(self.folder) as client:
+                return await work(client)
+
+        with self.busy(doing):
+            return self.wait_for(opened)
+
+    def wait_for(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run something that can wait, in an event loop of its own."""
+        import asyncio
+
+        return asyncio.run(work())
+
+    @contextlib.contextmanager
+    def busy(self, doing: str) -> Iterator[None]:
+        """Show on stderr that something takes its time, if that is a terminal."""
+        if not doing or not sys.stderr.isatty():
+            yield
+            return
+        from rich.console import Console
+
+        with Console(stderr=True).status(doing):
+            yield
+
+    def say(self, sentence: str, **fields: object) -> None:
+        """The outcome: a sentence for people, or the fields as one line of JSON."""
+        typer.echo(json.dumps(fields) if self.as_json else sentence)
+
+    def notice(self, sentence: str) -> None:
+        """A remark, on stderr."""
+        typer.echo(sentence, err=True)
+
+
+def stdin_text() -> str:
+    """What is piped in, less one newline at its end.
+
+    Raises:
+        UsageError: too long for any text, or not UTF-8.
+    """
+    raw = sys.stdin.buffer.read(MAX_STDIN)
+    if len(raw) == MAX_STDIN:
+        raise UsageError("a text has less than 1 MiB", hint="split it")
+    try:
+        return raw.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise UsageError("this text is not UTF-8") from None
+
+
+def qr_code(text: str) -> str:
+    """A QR code for a terminal, in half blocks and colours of its own: it is read on any background."""
+    import io
+
+    import segno
+
+    drawn = io.StringIO()
+    segno.make(text, micro=False).terminal(drawn, compact=True)
+    lines = drawn.getvalue().splitlines()
+    return "\n".join(typer.style(line, fg=typer.colors.BRIGHT_WHITE, bg=typer.colors.BLACK) for line in lines)

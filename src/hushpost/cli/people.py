@@ -1,0 +1,125 @@
+"""`hush contacts` and `hush verify`: who is who, who may write, and how sure that is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hushpost.cli import words
+from hushpost.cli.completion import Who
+from hushpost.cli.desk import Desk, qr_code
+from hushpost.cli.options import command_with
+from hushpost.client.values import Contact, Trust
+from hushpost.untrusted import printable
+
+if TYPE_CHECKING:
+    from hushpost.client.api import Client
+    from hushpost.ids import AccountId
+
+app = typer.Typer()
+contacts = typer.Typer(help="The people you know, and those who would like to.", no_args_is_help=True)
+app.add_typer(contacts, name="contacts")
+command = partial(command_with, contacts, Desk)
+
+
+@command("list")
+def list_contacts(desk: Desk) -> None:
+    """List contacts, strangers who have written, and whom you blocked."""
+    people = desk.run(lambda client: client.contacts())
+    for each in people:
+        own = f", who calls themselves {printable(each.name)}" if each.alias else ""
+        desk.say(f"{each.account}  {words.who(each)}{own}", **words.person(each))
+    if not people and not desk.as_json:
+        desk.notice("nobody yet: hush contacts add LINK")
+
+
+@command("add")
+def add(
+    desk: Desk,
+    link_or_name: Annotated[
+        str, typer.Argument(help="A person's hush:// link (verified), or exact name on the server.")
+    ],
+) -> None:
+    """Add somebody, by link (then they are verified) or by name."""
+    contact = desk.run(lambda client: client.add(link_or_name), "asking the server")
+    _tell(desk, "added", contact)
+    if contact.trust is Trust.UNVERIFIED:
+        desk.notice(f"note: only the server says that this key is theirs: hush verify {contact.account}")
+
+
+@command("accept")
+def accept(desk: Desk, who: Who) -> None:
+    """Let a stranger be a contact; or go on with a replaced key, unverified."""
+    _tell(desk, "accepted", _change(desk, who, lambda client, account: client.accept(account)))
+
+
+@command("block")
+def block(desk: Desk, who: Who) -> None:
+    """Drop whatever somebody sends from now on. They are not told."""
+    _tell(desk, "blocked", _change(desk, who, lambda client, account: client.block(account)))
+
+
+@command("rename")
+def rename(
+    desk: Desk,
+    who: Who,
+    alias: Annotated[str, typer.Argument(help="Your name for them; empty: their own.")],
+) -> None:
+    """Call somebody what you like, on this machine."""
+    _tell(desk, "renamed", _change(desk, who, lambda client, account: client.rename(account, alias)))
+
+
+@partial(command_with, app, Desk)("verify")
+def verify(
+    desk: Desk,
+    who: Who,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="You have compared the number: mark them verified.")
+    ] = False,
+) -> None:
+    """Show the safety number that you and somebody share.
+
+    Compare it by voice or side by side. If both of you see the same sixty digits, nobody stands between
+    you. On a terminal it asks.
+    """
+
+    async def look(client: Client) -> tuple[Contact, str]:
+        contact = await client.contact(who)
+        return contact, await client.safety_number(contact.account)
+
+    contact, number = desk.run(look)
+    if not desk.as_json:
+        typer.echo(f"{words.who(contact)}: the safety number that both of you should see:\n")
+        typer.echo(words.groups(number) + "\n")
+        if sys.stdout.isatty():
+            typer.echo(qr_code(number) + "\n")
+        if not confirm and contact.trust is not Trust.VERIFIED and _both_terminals():
+            confirm = typer.confirm("Do they see the same number, told by themselves and not by a message?")
+    if confirm:
+        contact = desk.run(lambda client: client.verify(contact.account))
+    if desk.as_json:
+        desk.say("", safety_number=number, **words.person(contact))
+    elif confirm:
+        _tell(desk, "verified", contact)
+    elif contact.trust is not Trust.VERIFIED:
+        desk.notice("not verified: repeat this with --confirm when you have compared the numbers")
+
+
+def _change(desk: Desk, who: str, change: Callable[[Client, AccountId], Awaitable[Contact]]) -> Contact:
+    async def changed(client: Client) -> Contact:
+        contact = await client.contact(who)
+        return await change(client, contact.account)
+
+    return desk.run(changed)
+
+
+def _tell(desk: Desk, done: str, contact: Contact) -> None:
+    desk.say(f"{done}: {words.who(contact)}", **words.person(contact))
+
+
+def _both_terminals() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
