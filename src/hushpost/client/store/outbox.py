@@ -147,9 +147,9 @@ class OutboxTable:
         return self._db.number("SELECT count(*) FROM outgoing WHERE state IN ('draft', 'queued')")
 
     def encrypted(self, number: int, envelope: EnvelopeId, body: bytes, parts: Sequence[Part]) -> None:
-        """A draft was encrypted in this transaction. Its content goes: the history has it."""
+        """A draft was encrypted in this transaction. Its content stays meanwhile: see `repair.redraft`."""
         self._db.run(
-            "UPDATE outgoing SET state = 'queued', envelope = ?, body = ?, content = NULL WHERE number = ?",
+            "UPDATE outgoing SET state = 'queued', envelope = ?, body = ? WHERE number = ?",
             envelope,
             body,
             number,
@@ -157,7 +157,7 @@ class OutboxTable:
         self.set_parts(number, parts)
 
     def set_parts(self, number: int, parts: Sequence[Part]) -> None:
-        """Other devices than before (`stale-devices`); for those that stay the caller passes the old bytes."""
+        """Other devices than before (`stale-devices`). Those that stay keep their bytes: pass them again."""
         self._db.run("DELETE FROM outgoing_part WHERE number = ?", number)
         self._db.run_each(
             "INSERT INTO outgoing_part (number, device, inner) VALUES (?, ?, ?)",

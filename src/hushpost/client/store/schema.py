@@ -35,6 +35,12 @@ _WHO_WE_ARE = (
         token BLOB NOT NULL,
         published INTEGER NOT NULL
     ) STRICT""",
+    # A registration that was begun, and the recovery seed until it was shown.
+    """CREATE TABLE joining (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        request BLOB NOT NULL,
+        seed BLOB
+    ) STRICT""",
     # purge_due: key material was deleted, and its old pages may still stand in the log.
     """CREATE TABLE upkeep (
         only INTEGER PRIMARY KEY CHECK (only = 1),

@@ -26,11 +26,13 @@ from hushpost.client.store.database import Database
 from hushpost.client.store.devices import DeviceTable, ManifestTable
 from hushpost.client.store.events import EventTable, HandlerTable
 from hushpost.client.store.history import HistoryTable, StoryTable, UndecryptableTable
+from hushpost.client.store.joining import JoiningTable
 from hushpost.client.store.me import MeTable
 from hushpost.client.store.opening import StoreKey, newer, open_database
 from hushpost.client.store.outbox import OutboxTable
 from hushpost.client.store.people import PeopleTable
 from hushpost.client.store.prekeys import OlmTable, PrekeyTable
+from hushpost.client.store.repair import RepairTable
 from hushpost.client.store.seals import SealTable
 from hushpost.client.store.sessions import ReceivedTable, SessionTable
 from hushpost.errors import StoreFailed, StoreFull, StoreUnusable
@@ -44,6 +46,7 @@ class Tables:
     """What a transaction works with: one noun each. Good until the end of the transaction only."""
 
     me: MeTable
+    joining: JoiningTable
     olm: OlmTable
     prekeys: PrekeyTable
     seals: SealTable
@@ -53,6 +56,7 @@ class Tables:
     manifests: ManifestTable
     devices: DeviceTable
     outbox: OutboxTable
+    repair: RepairTable
     history: HistoryTable
     undecryptable: UndecryptableTable
     story: StoryTable
@@ -63,6 +67,7 @@ class Tables:
     def of(cls, db: Database) -> Self:
         return cls(
             MeTable(db),
+            JoiningTable(db),
             OlmTable(db),
             PrekeyTable(db),
             SealTable(db),
@@ -72,6 +77,7 @@ class Tables:
             ManifestTable(db),
             DeviceTable(db),
             OutboxTable(db),
+            RepairTable(db),
             HistoryTable(db),
             UndecryptableTable(db),
             StoryTable(db),

@@ -1,0 +1,69 @@
+"""Whether this process is connected, and if not, why: told to whoever asks, and to whoever waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from hushpost.errors import HushpostError
+
+
+class Phase(Enum):
+    """What this process does at the moment."""
+
+    FOLLOWING = "another process of this profile is connected"
+    CONNECTING = "connecting"
+    ONLINE = "connected"
+    WAITING = "not connected; it is tried again"
+    STOPPED = "not connected, and not tried again"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A phase, and with WAITING and STOPPED the reason."""
+
+    phase: Phase
+    reason: HushpostError | None = None
+
+
+class Status:
+    """The present state. Waiting for it misses no change that lasts."""
+
+    def __init__(self) -> None:
+        self._state = State(Phase.CONNECTING)
+        self._changed = asyncio.Event()
+
+    @property
+    def now(self) -> State:
+        return self._state
+
+    def set(self, phase: Phase, reason: HushpostError | None = None) -> None:
+        self._state = State(phase, reason)
+        self.touch()
+
+    def touch(self) -> None:
+        """Let everybody who waits look again: something besides the state has changed."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def until(self, wanted: Callable[[State], bool]) -> State:
+        """Come back when this holds; at once where it does already."""
+        while not wanted(self._state):
+            await self._changed.wait()
+        return self._state
+
+
+class Bell:
+    """Wakes one task that looks after something. Rung while it works, it works once more."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    async def rung(self) -> None:
+        await self._event.wait()
+        self._event.clear()
