@@ -69,7 +69,7 @@ class ProfileFiles:
 
 
 def home_folder(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of all profiles: what was asked for, else `HUSH_HOME`, else the platform's place for data."""
+    """The folder of all profiles: as asked for, else `HUSH_HOME`, else the platform's place for data."""
     if home is not None:
         return home
     if named := environ.get(HOME_VARIABLE):
