@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import secrets
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,42 +18,8 @@ from hushpost.classic.client.link import Address
 from hushpost.classic.client.profile import Profile
 from hushpost.classic.client.requests import ClassicClient
 from hushpost.classic.payloads import ClientId, MessageType
-from hushpost.cli import main
 from tests.classic.client.peers import playing, serving
-
-
-class Outcome:
-    """What a command printed, and its exit code."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        assert self.code == 0, self.err
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-@dataclass
-class Shell:
-    """Runs `hush` in this process, where that shows the same, or in one of its own."""
-
-    monkeypatch: pytest.MonkeyPatch
-    capsys: pytest.CaptureFixture[str]
-
-    def __call__(self, *arguments: str, stdin: bytes = b"") -> Outcome:
-        self.monkeypatch.setattr(sys, "argv", ["hush", *arguments])
-        self.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
-        with pytest.raises(SystemExit) as leaving:
-            main()
-        printed = self.capsys.readouterr()
-        assert isinstance(leaving.value.code, int)
-        return Outcome(leaving.value.code, printed.out, printed.err)
-
-
-def apart(*arguments: str, stdin: bytes = b"") -> Outcome:
-    done = subprocess.run([HUSH, *arguments], input=stdin, capture_output=True, timeout=60, check=False)
-    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+from tests.cli.shells import Outcome, Shell, apart
 
 
 @dataclass

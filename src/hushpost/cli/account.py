@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hushpost.cli.desk import Desk, qr_code, stdin_text
+from hushpost.cli.desk import Desk, asker, qr_code, stdin_text
 from hushpost.cli.options import command_with
 from hushpost.errors import ProfileError, UsageError
 from hushpost.untrusted import printable
@@ -45,8 +45,7 @@ def join(
 
     target = None if recovery_file is None else _PhraseFile(recovery_file)
     try:
-        with desk.busy("joining"):
-            joined = desk.wait_for(lambda: Client.join(desk.folder, link, name))
+        joined = desk.wait_for(lambda: Client.join(desk.folder, link, name, ask=asker()))
     except BaseException:
         if target is not None:
             target.discard()
@@ -98,8 +97,7 @@ def recover(
     from hushpost.client.api import Client
 
     phrase = _read_phrase(phrase_file)
-    with desk.busy("recovering"):
-        me = desk.wait_for(lambda: Client.recover(desk.folder, link, phrase))
+    me = desk.wait_for(lambda: Client.recover(desk.folder, link, phrase, ask=asker()))
     _introduce(desk, me)
     desk.notice("your key was replaced: tell your contacts, and compare safety numbers anew")
 

@@ -17,6 +17,7 @@ from hushpost.errors import UsageError
 
 if TYPE_CHECKING:
     from hushpost.client.api import Client
+    from hushpost.client.vault import Ask, Asking
 
 T = TypeVar("T")
 
@@ -52,12 +53,14 @@ class Desk(msgspec.Struct, frozen=True):
         """
         from hushpost.client.api import Client
 
-        async def opened() -> T:
-            async with Client.open(self.folder) as client:
-                return await work(client)
+        ask = None if unattended else asker()
 
-        with self.busy(doing):
-            return self.wait_for(opened)
+        async def opened() -> T:
+            async with Client.open(self.folder, ask=ask) as client:
+                with self.busy(doing):
+                    return await work(client)
+
+        return self.wait_for(opened)
 
     def wait_for(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run something that can wait, in an event loop of its own."""
@@ -83,6 +86,19 @@ class Desk(msgspec.Struct, frozen=True):
     def notice(self, sentence: str) -> None:
         """A remark, on stderr."""
         typer.echo(sentence, err=True)
+
+
+def asker() -> Ask | None:
+    """How to ask for a passphrase; None where no person is at a terminal."""
+    return _ask_for_passphrase if sys.stdin.isatty() and sys.stderr.isatty() else None
+
+
+def _ask_for_passphrase(asking: Asking) -> str:
+    from hushpost.client.vault import Asking
+
+    is_new = asking is Asking.NEW
+    what = "A passphrase for the messages on this machine" if is_new else "Passphrase"
+    return str(typer.prompt(what, hide_input=True, confirmation_prompt=is_new, err=True))
 
 
 def stdin_text() -> str:

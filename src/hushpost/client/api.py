@@ -26,6 +26,7 @@ from pathlib import Path
 
 from hushpost.client.clock import Clock, SystemClock
 from hushpost.client.values import Contact, Delivery, Event, Message
+from hushpost.client.vault import Ask
 from hushpost.crypto.identity import ContactLink
 from hushpost.ids import AccountId, DeviceId, MessageId
 
@@ -64,10 +65,16 @@ class Client:
     """One profile, open. Made by `open`; see the module for what is promised."""
 
     @classmethod
-    async def join(cls, profile: Path, link: str, name: str, *, clock: Clock | None = None) -> Joined:
+    async def join(
+        cls, profile: Path, link: str, name: str, *, ask: Ask | None = None, clock: Clock | None = None
+    ) -> Joined:
         """Create an account and this device. Repeating it after a crash or a lost answer is safe.
 
+        Args:
+            ask: asks for the passphrase of the database's key, where one is needed; None: nobody is there.
+
         Raises:
+            ProfileLocked: there is nowhere to keep the database's key.
             LinkError: not an invitation.
             InviteInvalid, NameTaken: nothing was created.
             ServerUntrusted, Unreachable.
@@ -75,7 +82,9 @@ class Client:
         raise NotImplementedError
 
     @classmethod
-    async def recover(cls, profile: Path, link: str, phrase: str, *, clock: Clock | None = None) -> Myself:
+    async def recover(
+        cls, profile: Path, link: str, phrase: str, *, ask: Ask | None = None, clock: Clock | None = None
+    ) -> Myself:
         """This device becomes the only one of one's account: a new account key, signed by the recovery key.
 
         Contacts are shown the change; who had verified us is asked to decide.
@@ -90,7 +99,9 @@ class Client:
         raise NotImplementedError
 
     @classmethod
-    def open(cls, profile: Path, *, clock: Clock | None = None) -> AbstractAsyncContextManager[Client]:
+    def open(
+        cls, profile: Path, *, ask: Ask | None = None, clock: Clock | None = None
+    ) -> AbstractAsyncContextManager[Client]:
         """Open a profile and begin to work: connect, transmit, receive, keep keys in order.
 
         Raises:
