@@ -30,8 +30,8 @@ def test_names_that_are_folders(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "x", "..", ".", ".hidden", "../up", "a/b", "a\\b", "/root", "C:x", "-rf", "a\0b", "a\nb", "~me", "$HOME",
-     "a" * 65, " a", "a ", "a\u202eb"],
+    ["", "x", "..", ".", ".hidden", "../up", "a/b", "a\\b", "/root", "C:x", "-rf", "a\0b", "a\nb", "~me",
+     "$HOME", "a" * 65, " a", "a ", "a\u202eb"],
 )  # fmt: skip
 def test_names_that_are_not(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="no profile can be called so"):
