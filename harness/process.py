@@ -67,6 +67,11 @@ class ServerProcess:
     ) -> None:
         self.stop()
 
+    def next_line(self) -> str:
+        """What it prints on stdout next. Waits for it; empty if it has ended."""
+        assert self._child.stdout is not None
+        return self._child.stdout.readline().rstrip("\n")
+
     @property
     def host_port(self) -> str:
         return f"{self.address[0]}:{self.address[1]}"
@@ -115,6 +120,12 @@ def classic_server(data: Path, *options: str, port: int = 0) -> list[str]:
     """The command of our classic server."""
     listen = f"127.0.0.1:{port}"
     return [HUSH, "classic", "serve", "--listen", listen, "--data", str(data), *options]
+
+
+def post_server(data: Path, *options: str, port: int = 0) -> list[str]:
+    """The command of our server of version 3. On a new folder, the second line it prints ends in a link."""
+    listen = f"127.0.0.1:{port}"
+    return [HUSH, "serve", "--listen", listen, "--data", str(data), *options]
 
 
 def with_descriptors(command: list[str], limit: int) -> list[str]:
