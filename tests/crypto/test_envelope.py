@@ -165,7 +165,7 @@ def test_a_flipped_bit_anywhere_is_refused(data: st.DataObject) -> None:
     bit = data.draw(st.integers(0, 8 * len(raw) - 1))
     raw[bit // 8] ^= 1 << bit % 8
     at = len(sent.header) + 16
-    changed = Arrived(EnvelopeId(raw[:16]), sent.seal_key_id, bytes(raw[16:at]), bytes(raw[at:]))
+    changed = Arrived(EnvelopeId(bytes(raw[:16])), sent.seal_key_id, bytes(raw[16:at]), bytes(raw[at:]))
     assert refused(lambda: Reader(line.recipient, {}).claim(changed)) is EnvelopeFault.SEAL
 
 
