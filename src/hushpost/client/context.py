@@ -1,0 +1,64 @@
+"""What every part of a running client shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from hushpost.client.clock import Clock
+from hushpost.client.status import Bell, Status
+from hushpost.client.store import Me, StoreThread, Tables
+from hushpost.crypto.identity import Manifest
+from hushpost.crypto.ratchet import DeviceAccount
+from hushpost.errors import ProfileError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One open profile.
+
+    Attributes:
+        outbox: rung when something was put into it.
+        keys: rung when keys or tokens should be looked after.
+        news: touched after each transaction of this process that others may wait for.
+    """
+
+    db: StoreThread
+    clock: Clock
+    me: Me
+    status: Status = field(default_factory=Status)
+    outbox: Bell = field(default_factory=Bell)
+    keys: Bell = field(default_factory=Bell)
+
+    async def change(self, work: Callable[[Tables], T]) -> T:
+        """A transaction; whoever waits for news looks again."""
+        result = await self.db.transaction(work)
+        self.status.touch()
+        return result
+
+
+def own_manifest(t: Tables, me: Me) -> Manifest:
+    """The newest of our own account.
+
+    Raises:
+        ProfileError: the database has none.
+    """
+    manifest = t.manifests.newest(me.account.id)
+    if manifest is None:
+        raise ProfileError("this profile has not joined a server", hint="use hush join LINK")
+    return manifest
+
+
+def device_account(t: Tables) -> DeviceAccount:
+    """Our Olm account. Whoever changes it stores it again in the same transaction.
+
+    Raises:
+        ProfileError: the database has none.
+    """
+    pickle = t.olm.pickle()
+    if pickle is None:
+        raise ProfileError("this profile has no device keys", hint="use hush join LINK")
+    return DeviceAccount.unpickle(pickle)
