@@ -3,7 +3,8 @@
     HushpostError                    1
     ├── UsageError                   2   the command line or a settings file asks for the impossible
     │   ├── LinkError                2   a link that is none
-    │   └── PhraseError              2   a recovery phrase with a slip in it
+    │   ├── PhraseError              2   a recovery phrase with a slip in it
+    │   └── Blocked                  2   the user has to decide about somebody before anything is sent to them
     ├── ProfileError                 3   a local file (me.info, server.info, port.info, ...) is missing or bad
     │   ├── ProfileLocked           12   the key of a profile's database cannot be had
     │   │   └── WrongPassphrase     12
@@ -88,6 +89,10 @@ class LinkError(UsageError):
 
 class PhraseError(UsageError):
     """A recovery phrase that is not one: too short, too long, or its check does not fit."""
+
+
+class Blocked(UsageError):
+    """Nothing is sent to this person: blocked, not accepted yet, or verified once and under another key now."""
 
 
 class ProfileError(HushpostError):
