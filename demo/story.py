@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +54,45 @@ def check(what: str, truth: bool) -> None:
         raise NotTrue(what)
 
 
-def hush(*arguments: str | Path) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Outcome:
+    """What a command came to."""
+
+    code: int
+    out: str
+    complaint: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def attempt(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Outcome:
+    """Run a command with `--json`, however it ends."""
+    done = subprocess.run(
+        [HUSH, *map(str, arguments), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, **(environment or {})},
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr.strip())
+
+
+def hush(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """Run a command with `--json`; its answers.
 
     Raises:
         NotTrue: it failed.
     """
-    command = [HUSH, *map(str, arguments), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    if done.returncode:
-        raise NotTrue(f"{' '.join(map(str, arguments))}: {done.stderr.strip()}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    outcome = attempt(*arguments, environment=environment)
+    if outcome.code:
+        raise NotTrue(f"{' '.join(map(str, arguments))}: {outcome.complaint}")
+    return outcome.lines
+
+
+def show(*lines: str) -> None:
+    """What the reader should see with their own eyes."""
+    for line in lines:
+        console.print(f"      [dim]{escape(line)}[/]", soft_wrap=True)
