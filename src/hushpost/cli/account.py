@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from functools import partial
@@ -12,7 +13,7 @@ import typer
 
 from hushpost.cli.desk import Desk, asker, qr_code, stdin_text
 from hushpost.cli.options import command_with
-from hushpost.errors import ProfileError, UsageError
+from hushpost.errors import LinkError, ProfileError, UsageError
 from hushpost.untrusted import printable
 
 if TYPE_CHECKING:
@@ -74,6 +75,23 @@ def whoami(desk: Desk) -> None:
     _introduce(desk, me)
     if sys.stdout.isatty() and not desk.as_json:
         typer.echo("\n" + qr_code(str(me.link)))
+
+
+@command("invite")
+def invite(
+    desk: Desk,
+    link: Annotated[str, typer.Argument(help="An invitation to your server: hush://HOST:PORT/join#...")],
+) -> None:
+    """Put your name to an invitation: whoever joins by it has you as a contact, verified."""
+    from hushpost.crypto.identity import JoinLink, parse_link
+
+    invitation, mine = parse_link(link), desk.run(lambda client: client.whoami()).link
+    if not isinstance(invitation, JoinLink):
+        raise LinkError("this link is no invitation", hint="it is a person's: hush contacts add LINK")
+    if invitation.server != mine.server:
+        raise LinkError("this is an invitation to another server than yours")
+    signed = str(dataclasses.replace(invitation, inviter=mine.account))
+    desk.say(signed, link=signed)
 
 
 @command("recover")
