@@ -1,4 +1,4 @@
-"""Version 3, whole: two people, a server that neither trusts, a power cut, a look at its disk, swapped keys."""
+"""Version 3, whole: two people, a server that neither trusts, a power cut, its disk, and swapped keys."""
 
 from __future__ import annotations
 
