@@ -92,7 +92,7 @@ class PhraseError(UsageError):
 
 
 class Blocked(UsageError):
-    """Nothing is sent to this person: blocked, not accepted yet, or verified once and under another key now."""
+    """Nothing is sent to this person: blocked, not accepted yet, or once verified under another key."""
 
 
 class ProfileError(HushpostError):
