@@ -5,7 +5,7 @@ Its errors are not `sqlite3.Error`, and they carry primary result codes only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -74,6 +74,9 @@ class Connection(Protocol):
     def executemany(self, statement: str, parameters: Iterable[Parameters], /) -> Cursor: ...
     def open_blob(self, table: str, column: str, row: int, read_only: bool, /) -> Blob: ...
     def set_busy_timeout(self, seconds: float, /) -> None: ...
+    def backup(
+        self, target: Connection, *, pages: int, progress: Callable[[int, int, int], object]
+    ) -> None: ...
     def close(self) -> None: ...
 
 

@@ -15,7 +15,7 @@ import pytest
 from hushpost import sql
 from hushpost.errors import BlobMissing, StoreFailed, StoreFull
 from hushpost.ids import AccountId, BlobId, MailboxId
-from hushpost.stores import checkpoints, opening, tables
+from hushpost.stores import checkpoints, opening, seen, tables
 from hushpost.stores.base import Account, Delivery, Send, StoreLimits, Usage
 from hushpost.stores.sqlite import SqliteStore
 
@@ -172,7 +172,7 @@ async def test_one_impossible_operation_harms_no_other_of_its_batch(worlds: Worl
 async def test_records_of_old_ids_go(worlds: Worlds) -> None:
     world = await worlds()
     box = await world.mailbox()
-    old = [world.fresh_id() for _ in range(tables.DELETED_AT_ONCE + 10)]
+    old = [world.fresh_id() for _ in range(seen.FORGOTTEN_AT_ONCE + 10)]
     await asyncio.gather(*(world.put(box, b"", envelope=envelope) for envelope in old))
     world.now += 31 * 86_400 + 1
     kept = world.fresh_id()

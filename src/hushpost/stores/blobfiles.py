@@ -20,12 +20,10 @@ from typing import TypeVar
 
 from hushpost.errors import BlobMissing, StoreError, StoreFailed, StoreFull
 from hushpost.ids import BlobId
+from hushpost.stores.base import StoreLimits
 from hushpost.stores.rules import check_disk
 
 T = TypeVar("T")
-
-MIN_FREE_BYTES = 256 * 2**20
-"""Disk space that is left alone, as `StoreLimits.min_free_bytes` says why."""
 
 THREADS = 4
 """Enough to keep a disk busy; more would only take turns on it, and on the interpreter."""
@@ -39,8 +37,15 @@ _BLOB_NAME = re.compile(r"[0-9a-f]{32}(\.part)?")
 
 @dataclass(slots=True)
 class _Growth:
-    """How much of a blob came since its last early flush, and that flush: running, done or failed."""
+    """A blob that is being written.
 
+    Attributes:
+        promised: bytes that are still to come, and for which there must be space.
+        unflushed: bytes since the last early flush.
+        flush: that one: running, done or failed.
+    """
+
+    promised: int = 0
     unflushed: int = 0
     flush: asyncio.Future[None] | None = None
 
@@ -48,21 +53,29 @@ class _Growth:
 class FileBlobs:
     """`base.Blobs` in a folder of a local file system."""
 
-    def __init__(self, folder: Path, min_free_bytes: int = MIN_FREE_BYTES) -> None:
+    def __init__(self, folder: Path, min_free_bytes: int = StoreLimits().min_free_bytes) -> None:
         self._folder = folder
         self._min_free = min_free_bytes
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="hush-blobs")
         self._growing: dict[BlobId, _Growth] = {}
 
-    async def create(self, blob: BlobId) -> None:
+    async def create(self, blob: BlobId, size: int = 0) -> None:
+        promised = size + sum(growth.promised for growth in self._growing.values())
+
         def run() -> None:
             part = self._part(blob)
-            part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self._folder, part.parent):
+                _make_private(folder)
             disk = os.statvfs(part.parent)
-            check_disk(disk.f_bavail * disk.f_frsize, self._min_free)
+            check_disk(disk.f_bavail * disk.f_frsize, self._min_free, promised)
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
-        await self._run(run)
+        self._growing[blob] = _Growth(size)
+        try:
+            await self._run(run)
+        except BaseException:
+            self._growing.pop(blob, None)
+            raise
 
     async def write(self, blob: BlobId, offset: int, data: memoryview) -> None:
         def run() -> None:
@@ -74,6 +87,7 @@ class FileBlobs:
 
         await self._run(run)
         growth = self._growing.setdefault(blob, _Growth())
+        growth.promised = max(0, growth.promised - len(data))
         growth.unflushed += len(data)
         if growth.unflushed >= FLUSH_EVERY and (growth.flush is None or growth.flush.done()):
             self._raise_failed(growth)
@@ -88,10 +102,7 @@ class FileBlobs:
                     raise BlobMissing("this blob is not as long as was said")
                 os.fsync(file)
             part.rename(final)
-            # The new name is an entry of the inner folder, which may itself be new in the outer one.
-            for folder in (final.parent, self._folder):
-                with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as directory:
-                    os.fsync(directory)
+            _sync_folder(final.parent)
 
         growth = self._growing.pop(blob, _Growth())
         if growth.flush is not None:
@@ -185,6 +196,19 @@ class FileBlobs:
             work.exception()
             raise cancelled
         return work.result()
+
+
+def _make_private(folder: Path) -> None:
+    """Make it, for its owner only, whatever the umask; durable, since what lies in it must be."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as directory:
+        os.fsync(directory)
 
 
 @contextmanager

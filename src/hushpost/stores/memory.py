@@ -39,10 +39,12 @@ class MemoryBlobs:
         self._capacity = capacity
         self._unfinished: dict[BlobId, bytearray] = {}
         self._finished: dict[BlobId, bytes] = {}
+        self._promised: dict[BlobId, int] = {}
 
-    async def create(self, blob: BlobId) -> None:
-        self._check_room(1)
+    async def create(self, blob: BlobId, size: int = 0) -> None:
+        self._check_room(max(1, size + sum(self._promised.values())))
         self._unfinished[blob] = bytearray()
+        self._promised[blob] = size
 
     async def write(self, blob: BlobId, offset: int, data: memoryview) -> None:
         content = self._unfinished.get(blob)
@@ -52,6 +54,7 @@ class MemoryBlobs:
         if growth > 0:
             self._check_room(growth)
             content.extend(bytes(growth))
+            self._promised[blob] = max(0, self._promised[blob] - growth)
         content[offset : offset + len(data)] = data
 
     async def finish(self, blob: BlobId, size: int) -> None:
@@ -59,6 +62,7 @@ class MemoryBlobs:
         if content is None or len(content) != size:
             raise BlobMissing("this blob is not as long as was said")
         self._finished[blob] = bytes(self._unfinished.pop(blob))
+        del self._promised[blob]
 
     async def read_into(self, blob: BlobId, offset: int, buffer: memoryview) -> int:
         content = self._finished.get(blob)
@@ -71,6 +75,7 @@ class MemoryBlobs:
     async def discard(self, blobs: Iterable[BlobId]) -> None:
         for blob in blobs:
             self._unfinished.pop(blob, None)
+            self._promised.pop(blob, None)
             self._finished.pop(blob, None)
 
     async def sweep(self, referenced: set[BlobId]) -> int:

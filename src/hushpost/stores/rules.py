@@ -24,6 +24,12 @@ from hushpost.stores.base import (
     Usage,
 )
 
+MAX_NUMBER = 2**63 - 1
+"""The largest integer of a database."""
+
+HOUR = 3_600
+"""Seconds between two notes of how far the sequence numbers have come."""
+
 
 def check_shape(send: Send) -> None:
     """Refuse a send that no caller may make.
@@ -96,6 +102,17 @@ def is_newer_seal(present: SealKey | None, offered: SealKey, device: DeviceId) -
     if offered == present:
         return False
     raise StaleSeal("the id of a seal key has to grow", keys={device: present.signed})
+
+
+def check_key_ids(one_time_keys: Sequence[SessionKey], seal_key: SealKey | None) -> None:
+    """Refuse ids that no database can hold.
+
+    Raises:
+        ValueError: an id below 0, or of 2^63 or above.
+    """
+    ids = [key.id for key in one_time_keys] + ([seal_key.id] if seal_key else [])
+    if ids and not 0 <= min(ids) <= max(ids) <= MAX_NUMBER:
+        raise ValueError("the id of a key has 63 bits")
 
 
 def check_uses(invitation: Invitation) -> None:

@@ -13,19 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hushpost import sql
-from hushpost.errors import IdConflict, IdTaken, NameTaken, StoreUnusable, UnknownMailbox
-from hushpost.ids import BlobId, EnvelopeId, MailboxId
+from hushpost.errors import IdTaken, NameTaken, StoreUnusable, UnknownMailbox
+from hushpost.ids import BlobId, MailboxId
 from hushpost.stores import rules
-from hushpost.stores.base import ID_RECORD_AGE, Account, Envelope, Send, StoreLimits, Usage
+from hushpost.stores.base import Account, Envelope, Send, StoreLimits, Usage
+from hushpost.stores.seen import Seen
 
 MAILBOXES_CACHED = 32_768
 """About 10 MB; a mailbox that is not among them costs one look-up."""
 
 DELETED_AT_ONCE = 2_000
 """Envelopes that one operation deletes: whoever empties a huge mailbox does not hold up the others."""
-
-FORGET_EVERY = 600
-"""Seconds between two looks for records of ids that have grown too old."""
 
 
 @dataclass(slots=True)
@@ -63,9 +61,8 @@ class Tables:
         self._clock = clock
         self._mailboxes: OrderedDict[MailboxId, _Mailbox] = OrderedDict()
         self._envelope_rows: dict[str, list[tuple[object, ...]]] = {}
-        self._seen_rows: dict[tuple[EnvelopeId, int], tuple[int, bytes]] = {}
+        self._seen = Seen(connection)
         self._changed: list[_Mailbox] = []
-        self._next_forgetting = 0.0
         self._free = 0
         self._load()
 
@@ -80,7 +77,7 @@ class Tables:
     def commit(self) -> None:
         """Write down what gathered, and make it durable."""
         self.flush()
-        self._forget()
+        self._seen.forget(self._clock())
         self._db.executemany(
             "UPDATE mailbox SET count = ?, size = ? WHERE number = ?",
             [(box.count, box.size, box.number) for box in self._changed],
@@ -98,7 +95,7 @@ class Tables:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
         self._envelope_rows.clear()
-        self._seen_rows.clear()
+        self._seen.clear()
         self._changed.clear()
         self._mailboxes.clear()
         self._load()
@@ -109,15 +106,7 @@ class Tables:
             places = ",".join("?" * len(rows[0]))
             self._db.executemany(f"INSERT INTO envelope ({columns}) VALUES ({places})", rows)  # noqa: S608
         self._envelope_rows.clear()
-        if self._seen_rows:
-            self._db.executemany(
-                "INSERT INTO seen VALUES (?,?,?,?)",
-                [
-                    (sql.binary(envelope), box, sequence, sql.binary(content))
-                    for (envelope, box), (sequence, content) in self._seen_rows.items()
-                ],
-            )
-            self._seen_rows.clear()
+        self._seen.flush()
 
     def _load(self) -> None:
         self._sequence, self._total = self._db.execute("SELECT last_sequence, size FROM store").fetchone()
@@ -145,7 +134,7 @@ class Tables:
         content = b""
         if envelope is not None:
             content = rules.fingerprint(send.body, send.attachment)
-            repeated = self._repeated(envelope, [box.number for box, _ in targets], content)
+            repeated = self._seen.repeated(envelope, [box.number for box, _ in targets], content)
             if repeated is not None:
                 return repeated
         stored, adding = send.stored_bytes, 0
@@ -161,7 +150,7 @@ class Tables:
             self._sequence += 1
             self._gather(box, Envelope(self._sequence, header, send.body, envelope, send.attachment))
             if envelope is not None:
-                self._seen_rows[envelope, box.number] = (self._sequence, content)
+                self._seen.add(envelope, box.number, self._sequence, content)
         return tuple(range(first, self._sequence + 1))
 
     def delete(self, mailbox: MailboxId, sequences: tuple[int, ...]) -> Deleted:
@@ -296,31 +285,3 @@ class Tables:
         if not box.changed:
             box.changed = True
             self._changed.append(box)
-
-    def _repeated(self, envelope: EnvelopeId, boxes: list[int], content: bytes) -> tuple[int, ...] | None:
-        """The answer that this id got before, in this transaction or an earlier one; None if it is new."""
-        stored: dict[int, tuple[int, bytes]] = {
-            box: (sequence, fingerprint)
-            for box, sequence, fingerprint in self._db.execute(
-                "SELECT mailbox, sequence, fingerprint FROM seen WHERE id = ?", (sql.binary(envelope),)
-            )
-        }
-        known = [self._seen_rows.get((envelope, box)) or stored.get(box) for box in boxes]
-        if not any(known):
-            return None
-        if any(record is None or record[1] != content for record in known):
-            raise IdConflict("this envelope id was used for another message")
-        return tuple(record[0] for record in known if record)
-
-    def _forget(self) -> None:
-        """Delete some of the records of ids that would be refused as stale anyway."""
-        now = self._clock()
-        if now < self._next_forgetting:
-            return
-        oldest = sql.binary(max(0, int(now - ID_RECORD_AGE)).to_bytes(4, "big"))
-        bound = self._db.execute(
-            "SELECT id FROM seen WHERE id < ? ORDER BY id LIMIT 1 OFFSET ?", (oldest, DELETED_AT_ONCE)
-        ).fetchone()
-        self._db.execute("DELETE FROM seen WHERE id < ?", (oldest if bound is None else bound[0],))
-        if bound is None:
-            self._next_forgetting = now + FORGET_EVERY

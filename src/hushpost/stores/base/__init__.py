@@ -1,6 +1,6 @@
 """What a server keeps, and what is promised about it.
 
-Each numbered guarantee is a test in tests/stores (test_conformance.py, test_post.py), which every
+Each numbered guarantee is a test in tests/stores/test_conformance.py or in tests/stores/post, which every
 implementation runs. An account, its mailboxes and their envelopes are the same thing to the classic
 protocol and to version 3; the two never share a store instance, so that no request of one reaches a row
 of the other. `mail` and `blobs` are what both need; `accounts`, `keys` and `post` belong to version 3.
@@ -34,6 +34,7 @@ from hushpost.stores.base.mail import (
     ID_MAX_AGE,
     ID_MAX_AHEAD,
     ID_RECORD_AGE,
+    WAITING_SECONDS,
     Account,
     Attachment,
     Delivery,
@@ -42,11 +43,13 @@ from hushpost.stores.base.mail import (
     Envelope,
     Extent,
     Mailboxes,
+    Running,
     Send,
     Store,
     StoreLimits,
     Takeover,
     Usage,
+    Waiting,
 )
 from hushpost.stores.base.post import (
     REQUESTS_BYTES,
@@ -70,6 +73,7 @@ __all__ = [
     "REQUESTS_COUNT",
     "RETIRED_AFTER",
     "RETIRED_KEPT",
+    "WAITING_SECONDS",
     "Account",
     "Accounts",
     "Attachment",
@@ -92,6 +96,7 @@ __all__ = [
     "Position",
     "PostOffice",
     "RetiredSealKey",
+    "Running",
     "SealKey",
     "SealKeys",
     "SealedDelivery",
@@ -105,5 +110,6 @@ __all__ = [
     "Takeover",
     "Upkeep",
     "Usage",
+    "Waiting",
     "mailbox_of",
 ]

@@ -75,7 +75,7 @@ class Invitations(Protocol):
     """The operator's invitations.
 
     I1  An invitation is good for so many registrations until it expires, is used up or revoked; after
-        that, nothing of it is kept for long.
+        that, nothing of it is kept but until the next `tidy`.
     """
 
     async def invite(self, invitation: Invitation) -> None:
@@ -112,9 +112,13 @@ class Accounts(Protocol):
         """Create an account; without an invitation where everybody may.
 
         Raises:
+            ValueError: the id of a key has more than 63 bits.
             InviteInvalid: unknown, expired, used up or revoked.
             NameTaken, IdTaken, TooManyKeys, StoreFull: nothing was changed.
         """
+
+    async def account(self, account_id: AccountId) -> Account | None:
+        """The account with this id; None if there is none, or it has left."""
 
     async def account_named(self, name: str) -> Account | None:
         """The account of exactly this name."""

@@ -18,11 +18,11 @@ class Blobs(Protocol):
         nothing refers to.
     """
 
-    async def create(self, blob: BlobId) -> None:
-        """Begin an empty blob.
+    async def create(self, blob: BlobId, size: int = 0) -> None:
+        """Begin an empty blob that will have about `size` bytes; the space is kept free for it.
 
         Raises:
-            StoreFull: too little space is left.
+            StoreFull: too little space is left, beside what was promised to others.
         """
 
     async def write(self, blob: BlobId, offset: int, data: memoryview) -> None:

@@ -20,14 +20,16 @@ RETIRED_KEPT = 64
 
 
 class SealKey(msgspec.Struct, frozen=True):
-    """A seal key as its device signed it. Ids of one device only grow."""
+    """A seal key as its device signed it. Ids of one device only grow, and have 63 bits."""
 
     id: int
     signed: bytes
 
 
 class SessionKey(msgspec.Struct, frozen=True):
-    """A one-time key as its device signed it. Ids of one device only grow from upload to upload."""
+    """A one-time key as its device signed it. Ids of one device only grow from upload to upload, and have
+    63 bits.
+    """
 
     id: int
     signed: bytes
@@ -96,6 +98,7 @@ class Keys(Protocol):
         """Take in keys and the account's delivery token.
 
         Raises:
+            ValueError: the id of a key has more than 63 bits.
             StaleSeal: the seal key's id is below the present one's, or it is another key of that id.
             TooManyKeys: more than 100 one-time keys would be unused.
             UnknownAccount: the device is not in the newest manifest of any account.

@@ -20,6 +20,12 @@ ID_RECORD_AGE = 31 * 86_400
 """Seconds that the record of a used id is kept: a day more than an id is valid."""
 
 
+WAITING_SECONDS = 60 * 86_400
+"""How long an envelope of version 3 waits at least. Longer than a long absence and than any envelope id
+lives; short enough that it ends before the seal key of a device that rotates daily is forgotten (see
+`keys.RETIRED_KEPT`), so that what waits is never told to be settled by a key that is not known any more."""
+
+
 class Account(msgspec.Struct, frozen=True):
     """Who may be written to.
 
@@ -129,6 +135,7 @@ class StoreLimits(msgspec.Struct, frozen=True):
             deletions that make room.
         max_sequence: the last number that there is for an envelope. The classic protocol tells 32
             bits of it, and a number told twice would be another message under a known id.
+        waiting_seconds: how long an envelope of version 3 waits at least, see `Upkeep`.
     """
 
     mailbox_count: int = 1_000_000
@@ -136,6 +143,7 @@ class StoreLimits(msgspec.Struct, frozen=True):
     total_bytes: int = 1 << 40
     min_free_bytes: int = 256 * 2**20
     max_sequence: int = 2**63 - 1
+    waiting_seconds: int = WAITING_SECONDS
 
 
 class Directory(Protocol):
@@ -164,8 +172,45 @@ class Directory(Protocol):
         """At most `limit` accounts with `after` < number <= `up_to`, and their numbers."""
 
 
-class Mailboxes(Protocol):
-    """Envelopes, waiting.
+class Waiting(Protocol):
+    """Envelopes that wait, and those who fetch them. The numbers of the promises are those of `Mailboxes`.
+
+    M3  Order: per mailbox that of the returned sequence numbers, which grow over the whole store,
+        begin at 1 and are never reused, not even that of a deleted newest envelope.
+    M4  A cursor is (epoch, sequence). Restoring a backup makes a new epoch.
+    M5  `read` deletes nothing and is bounded in count and bytes, but gives at least one envelope
+        if there is one, however large.
+    M6  Acknowledging is durable when it returns; doing it twice or for unknown numbers is harmless.
+        The attachment of an acknowledged envelope is removed.
+    """
+
+    @property
+    def epoch(self) -> bytes:
+        """16 random bytes, drawn when the store was created or restored."""
+
+    async def read(self, mailbox: MailboxId, *, after: int, max_count: int, max_bytes: int) -> list[Envelope]:
+        """Waiting envelopes with sequence > `after`, in order. Attachments are not counted.
+
+        Raises:
+            UnknownMailbox.
+        """
+
+    async def ack(self, mailbox: MailboxId, sequences: Sequence[int]) -> None:
+        """Delete exactly these."""
+
+    async def ack_up_to(self, mailbox: MailboxId, sequence: int) -> None:
+        """Delete everything up to and including this sequence."""
+
+    async def usage(self, mailbox: MailboxId) -> Usage:
+        """What waits.
+
+        Raises:
+            UnknownMailbox.
+        """
+
+
+class Mailboxes(Waiting, Protocol):
+    """Filling them, as the classic protocol does.
 
     M1  `append` is all or nothing over the deliveries of a send, and its future is done only when
         envelopes and the record of the id are durable: kill -9 and power loss, as far as the disk
@@ -174,21 +219,10 @@ class Mailboxes(Protocol):
         first time, also after the acknowledgement and when full, and stores nothing. With another
         content, or with further mailboxes: `IdConflict`. An id older than 30 days or more than an hour
         ahead: `StaleId`.
-    M3  Order: per mailbox that of the returned sequence numbers, which grow over the whole store,
-        begin at 1 and are never reused, not even that of a deleted newest envelope.
-    M4  A cursor is (epoch, sequence). Restoring a backup makes a new epoch.
-    M5  `read` deletes nothing and is bounded in count and bytes, but gives at least one envelope
-        if there is one, however large.
-    M6  Acknowledging is durable when it returns; doing it twice or for unknown numbers is harmless.
-        The attachment of an acknowledged envelope is removed.
     M7  Full is an answer, `StoreFull`, that changes nothing: at the limits of `StoreLimits` (the numbers
         for envelopes included) or of the disk, `append` says so, while reading and acknowledging
         still work.
     """
-
-    @property
-    def epoch(self) -> bytes:
-        """16 random bytes, drawn when the store was created or restored."""
 
     def append(self, send: Send) -> asyncio.Future[tuple[int, ...]]:
         """Store a send; the future gives one sequence number per delivery, in their order.
@@ -219,29 +253,9 @@ class Mailboxes(Protocol):
             UnknownMailbox.
         """
 
-    async def read(self, mailbox: MailboxId, *, after: int, max_count: int, max_bytes: int) -> list[Envelope]:
-        """Waiting envelopes with sequence > `after`, in order. Attachments are not counted.
 
-        Raises:
-            UnknownMailbox.
-        """
-
-    async def ack(self, mailbox: MailboxId, sequences: Sequence[int]) -> None:
-        """Delete exactly these."""
-
-    async def ack_up_to(self, mailbox: MailboxId, sequence: int) -> None:
-        """Delete everything up to and including this sequence."""
-
-    async def usage(self, mailbox: MailboxId) -> Usage:
-        """What waits.
-
-        Raises:
-            UnknownMailbox.
-        """
-
-
-class Store(Directory, Mailboxes, Protocol):
-    """A directory and mailboxes that live and end together."""
+class Running(Protocol):
+    """A store begins when it is opened, and ends once."""
 
     @property
     def failed(self) -> asyncio.Future[None]:
@@ -251,6 +265,10 @@ class Store(Directory, Mailboxes, Protocol):
         """Finish what was begun, then let go of everything. Later calls raise `StoreFailed`; closing
         again is harmless.
         """
+
+
+class Store(Directory, Mailboxes, Running, Protocol):
+    """A directory and mailboxes that live and end together."""
 
 
 class Takeover(Protocol):

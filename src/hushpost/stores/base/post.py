@@ -12,7 +12,7 @@ import msgspec
 from hushpost.ids import AccountId, DeviceId, EnvelopeId, MailboxId, TokenHash
 from hushpost.stores.base.accounts import Accounts, Invitations
 from hushpost.stores.base.keys import Keys
-from hushpost.stores.base.mail import Store
+from hushpost.stores.base.mail import Running, Waiting
 
 REQUESTS_COUNT = 20
 """Envelopes without a delivery token that wait in one mailbox: enough to be introduced, no flood."""
@@ -75,7 +75,8 @@ class Stats(msgspec.Struct, frozen=True):
 
 
 class SealedPost(Protocol):
-    """Sealed envelopes. M1 to M7 of `Mailboxes` hold for them, with mailboxes as `mailbox_of` says.
+    """Sealed envelopes. M1 to M7 of `Mailboxes` hold for them, with `append_sealed` for `append` and
+    mailboxes as `mailbox_of` says.
 
     P1  A send is checked in this order, in the transaction that stores it: repeats (M2: the first answer,
         whatever has changed since), devices, seal keys, lanes and quotas.
@@ -125,6 +126,10 @@ class Upkeep(Protocol):
         days, what repeats are recognised by: ids, sequence numbers and digests of sealed envelopes.
         From the start of `leave` on the account is unknown; if a crash interrupts the deletion of its
         envelopes, the next start goes on with it.
+    U3  An envelope that nobody acknowledges waits for `StoreLimits.waiting_seconds` at least, 60 days,
+        and goes with a `tidy` within an hour after that. Only time in which the store was open counts,
+        as the caller measures it: nobody could fetch in the other, and a wall clock that jumps must not
+        delete anything. To its mailbox it is not acknowledged: its position stays.
     """
 
     async def account_usage(self, account: AccountId) -> dict[str, str]:
@@ -141,12 +146,24 @@ class Upkeep(Protocol):
             UnknownAccount.
         """
 
+    async def tidy(self, seconds: int) -> None:
+        """Take away what is over: envelopes, invitations, and what is left of accounts that left.
+
+        To be called every few minutes; all of it is done in steps that nobody has to wait for long.
+
+        Args:
+            seconds: that went by since the last call, or since the store was opened; not negative.
+        """
+
     async def stats(self) -> Stats:
         """Counts, some of which are counted anew: not for every second."""
 
 
-class PostOffice(Store, Invitations, Accounts, Keys, SealedPost, Upkeep, Protocol):
-    """All that a server of version 3 keeps, but blobs."""
+class PostOffice(Waiting, Running, Invitations, Accounts, Keys, SealedPost, Upkeep, Protocol):
+    """All that a server of version 3 keeps, but blobs.
+
+    It has no `register` and no `append`: there is no way in for a request of the classic protocol.
+    """
 
 
 class Backups(Protocol):

@@ -75,6 +75,8 @@ class MemoryPost(MemoryStore):
         self._members: dict[AccountId, _Member] = {}
         self._devices: dict[DeviceId, _Device] = {}
         self._wakeups = Wakeups()
+        self._seconds = 0
+        self._hours: list[tuple[int, int]] = []
 
     # Invitations
 
@@ -103,6 +105,7 @@ class MemoryPost(MemoryStore):
     # Accounts
 
     async def enroll(self, account: NewAccount, invitation: TokenHash | None) -> None:
+        rules.check_key_ids(account.one_time_keys, account.seal_key)
         self._check_open()
         known = self._members.get(account.id)
         if known and known.manifests == [account.manifest] and self._by_id[account.id].name == account.name:
@@ -164,6 +167,7 @@ class MemoryPost(MemoryStore):
     # Keys
 
     async def publish(self, device: DeviceId, update: KeyUpdate) -> KeyState:
+        rules.check_key_ids(update.one_time_keys, update.seal_key)
         found = self._listed(device)
         rules.check_total(self._limits, self._total, 1)
         kept = [] if update.replace_all else found.one_time_keys
@@ -255,7 +259,7 @@ class MemoryPost(MemoryStore):
                 rules.check_requests(self._requests(box), len(envelope.header) + len(envelope.body))
         self._check_room(envelopes)
         sequences = tuple([self._deliver(box, envelope, content) for box, envelope in envelopes])
-        self._loop.call_soon(self._wakeups.stored, boxes, sequences)
+        self._loop.call_soon(self._wakeups.stored, list(zip(boxes, sequences, strict=True)))
         return sequences
 
     def _account_of(self, device: DeviceId) -> AccountId | None:
@@ -313,9 +317,26 @@ class MemoryPost(MemoryStore):
     async def leave(self, account: AccountId) -> None:
         self._member(account)
         for device in [device for device, each in self._devices.items() if each.account == account]:
-            await self.ack(mailbox_of(device), list(self._mailboxes[mailbox_of(device)].envelopes))
-            del self._devices[device], self._mailboxes[mailbox_of(device)]
+            box = mailbox_of(device)
+            await self.ack(box, list(self._mailboxes[box].envelopes))
+            del self._devices[device], self._mailboxes[box]
+            # Kept by the durable store until they are stale; whoever lists the device again has none.
+            self._seen = {key: record for key, record in self._seen.items() if key[1] != box}
         del self._members[account], self._by_id[account]
+
+    async def tidy(self, seconds: int) -> None:
+        self._check_open()
+        self._invitations = {each.token_hash: each for each in await self.invitations()}
+        self._seconds += seconds
+        if not self._hours or self._seconds - self._hours[-1][0] >= rules.HOUR:
+            self._hours.append((self._seconds, self._sequence))
+        due = self._seconds - self._limits.waiting_seconds
+        bound = max([last for since, last in self._hours if since <= due], default=0)
+        for box in self._mailboxes.values():
+            for sequence in [number for number in box.envelopes if number <= bound]:
+                envelope = box.envelopes.pop(sequence)
+                box.size -= len(envelope.header) + len(envelope.body)
+                self._total -= len(envelope.header) + len(envelope.body)
 
     async def stats(self) -> Stats:
         self._check_open()

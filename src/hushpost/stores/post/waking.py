@@ -28,10 +28,13 @@ class Wakeups:
 
         return end
 
-    def stored(self, mailboxes: Iterable[bytes], sequences: Iterable[int]) -> None:
-        """Wake whoever waits for one of these."""
-        if not self._subscribers:
-            return
-        for mailbox, sequence in zip(mailboxes, sequences, strict=True):
+    @property
+    def idle(self) -> bool:
+        """Nobody waits. Whoever subscribes after this was asked finds what was durable before."""
+        return not self._subscribers
+
+    def stored(self, envelopes: Iterable[tuple[bytes, int]]) -> None:
+        """Wake whoever waits for one of these: mailboxes and sequences."""
+        for mailbox, sequence in envelopes:
             for wake in tuple(self._subscribers.get(mailbox, {}).values()):
                 wake(sequence)
