@@ -118,10 +118,13 @@ class OutboxTable:
         )
         return tuple(each for (number,) in rows if (each := self.waiting(number)) is not None)
 
-    def head(self, account: AccountId) -> Draft | Queued | None:
-        """The first that waits for this account."""
+    def head(self, account: AccountId, now: int = 2**63 - 1) -> Draft | Queued | None:
+        """The first that waits for this account, unless it was put off until later."""
         number = self._db.number(
-            "SELECT min(number) FROM outgoing WHERE state IN ('draft', 'queued') AND account = ?", account
+            "SELECT number FROM (SELECT number, not_before FROM outgoing WHERE account = ?"
+            " AND state IN ('draft', 'queued') ORDER BY number LIMIT 1) WHERE not_before <= ?",
+            account,
+            now,
         )
         return self.waiting(number)
 

@@ -1,0 +1,229 @@
+"""The outbox on its way: first in, first out for each account, the accounts side by side.
+
+What the server refuses because something of ours is out of date is put right and sent again at once, a few
+times; what only time mends is put off; what nothing mends is given up, and said so. Normative text:
+docs/spec/delivery.md, "Sending".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from hushpost.client import journal
+from hushpost.client.clock import LONGEST_WAIT, Backoff
+from hushpost.client.context import Context
+from hushpost.client.following import fetch
+from hushpost.client.link import Link
+from hushpost.client.refusals import RetryLater
+from hushpost.client.store import Draft, PeerDevice, Queued, Tables
+from hushpost.client.values import Delivery, DeliveryChanged
+from hushpost.client.writing import encrypt
+from hushpost.crypto.body import BodyDigest
+from hushpost.crypto.envelope import seal
+from hushpost.crypto.prekeys import Owner, PrekeyCheck, PrekeyFault
+from hushpost.crypto.seal import Header
+from hushpost.errors import (
+    Blocked,
+    HushpostError,
+    IdConflict,
+    ManifestError,
+    PrekeyError,
+    ProtocolError,
+    Refused,
+    StaleDevices,
+    StaleId,
+    StaleSeal,
+    StoreError,
+    StoreFull,
+    UnknownAccount,
+    Unreachable,
+)
+from hushpost.ids import AccountId, DeviceId, EnvelopeId
+from hushpost.wire.messages import Recipient, SendEnvelope, Stored
+
+AT_ONCE = 8
+"""Accounts that are written to side by side: a path of 200 ms then carries forty messages a second."""
+
+MENDS = 8
+"""Steps for one message without a pause: the first to a stranger takes four, mending one thing two. A server that finds something out of date every time gets us to
+wait, not to spin."""
+
+DISTRUST_WAIT = 3_600
+"""Seconds until a message is tried again for which the server gave out keys that are not the recipient's."""
+
+
+class Transmitter:
+    """Sends what waits, over one link, until that fails.
+
+    Args:
+        server_ahead: seconds that the server's clock is ahead of ours: envelope ids carry its time.
+    """
+
+    def __init__(self, ctx: Context, link: Link, server_ahead: int) -> None:
+        self._ctx = ctx
+        self._link = link
+        self._server_ahead = server_ahead
+        self._busy: set[AccountId] = set()
+
+    async def run(self) -> None:
+        """Until the link fails.
+
+        Raises:
+            Unreachable, ProtocolError: it has.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                for head in await self._heads():
+                    if head.account not in self._busy and len(self._busy) < AT_ONCE:
+                        self._busy.add(head.account)
+                        tasks.create_task(self._serve(head.account))
+                await self._ctx.outbox.rung()
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is under way."""
+        return not self._busy
+
+    async def _heads(self) -> Sequence[Draft | Queued]:
+        now = self._ctx.clock.now()
+        return await self._ctx.db.reading(lambda t: t.outbox.heads(now))
+
+    async def _serve(self, account: AccountId) -> None:
+        """Everything that waits for one account, in order, until it is done or put off."""
+        try:
+            mends = 0
+            while (head := await self._head(account)) is not None:
+                try:
+                    mends = 0 if await self._advance(head) else mends + 1
+                    if mends > MENDS:
+                        mends = 0
+                        await self._put_off(head, LONGEST_WAIT, "what the server gives out does not fit")
+                except (Unreachable, ProtocolError):
+                    raise
+                except HushpostError as error:
+                    await self._refused(head, error)
+        finally:
+            self._busy.discard(account)
+            self._ctx.outbox.ring()
+            self._ctx.status.touch()
+
+    async def _head(self, account: AccountId) -> Draft | Queued | None:
+        """The first that waits and is due."""
+        now = self._ctx.clock.now()
+        return await self._ctx.db.reading(lambda t: t.outbox.head(account, now))
+
+    async def _advance(self, head: Draft | Queued) -> bool:
+        """One step towards the server's answer; whether that was it."""
+        if isinstance(head, Draft):
+            await self._encrypt(head)
+            return False
+        try:
+            await self._transmit(head)
+        except StaleDevices:
+            await fetch(self._ctx, self._link, head.account)
+            await self._ctx.db.transaction(lambda t: t.repair.redraft(head.number))
+            return False
+        except StaleSeal as stale:
+            keys = dict(stale.keys)
+            await self._ctx.db.transaction(lambda t: self._keep_seals(t, head.account, keys))
+            return False
+        except (StaleId, IdConflict):
+            fresh = self._fresh_id()
+            await self._ctx.db.transaction(lambda t: t.outbox.renew(head.number, fresh))
+            return False
+        return True
+
+    async def _encrypt(self, draft: Draft) -> None:
+        fresh = self._fresh_id()
+        lacking = await self._ctx.change(lambda t: encrypt(t, self._ctx, draft, fresh))
+        if lacking is not None:
+            await fetch(self._ctx, self._link, draft.account, lacking.sessions)
+
+    async def _transmit(self, queued: Queued) -> None:
+        account = queued.account
+
+        def read(t: Tables) -> tuple[dict[DeviceId, PeerDevice], bytes]:
+            devices = {each.device: t.devices.get(account, each.device) for each in queued.parts}
+            person = t.people.get(account)
+            token = person.token if person and person.token else b""
+            return {name: device for name, device in devices.items() if device}, bytes(token)
+
+        devices, token = await self._ctx.db.reading(read)
+        recipients = await asyncio.to_thread(self._sealed, queued, devices)
+        request = SendEnvelope(0, bytes(account), bytes(queued.envelope), recipients, queued.body, token)
+        await self._link.ask(request, Stored)
+        await self._ctx.change(lambda t: self._accepted(t, queued))
+
+    def _sealed(self, queued: Queued, devices: dict[DeviceId, PeerDevice]) -> list[Recipient]:
+        """Fresh seals around the bytes that never change."""
+        now, digest = self._ctx.clock.now(), BodyDigest.of(queued.body)
+        recipients: list[Recipient] = []
+        for part in queued.parts:
+            device = devices[part.device]
+            if device.seal is None:
+                raise StaleSeal("no seal key of this device is known", keys={})
+            if device.seal.expires < now:
+                raise PrekeyError(PrekeyFault.EXPIRED)
+            header = seal(
+                Header.decode(part.inner),
+                recipient=part.device,
+                to=device.seal,
+                envelope=queued.envelope,
+                body=digest,
+            )
+            recipients.append(Recipient(bytes(part.device), device.seal.key_id, header))
+        return recipients
+
+    def _accepted(self, t: Tables, queued: Queued) -> None:
+        now = self._ctx.clock.now()
+        t.outbox.accepted(queued.number, now)
+        t.story.tell(queued.message, "accepted by the server", now)
+        journal.progress(
+            t,
+            DeliveryChanged(journal.UNNUMBERED, now, queued.message, queued.account, Delivery.ACCEPTED),
+        )
+
+    def _keep_seals(self, t: Tables, account: AccountId, keys: dict[bytes, bytes | None]) -> None:
+        """The keys that a `stale-seal` brought, checked like any other.
+
+        Raises:
+            PrekeyError: one is not its device's, or older than one that we know.
+        """
+        for name, raw in keys.items():
+            known = t.devices.get(account, DeviceId(name))
+            if known is None or raw is None:
+                continue
+            check = PrekeyCheck(Owner(account, known.device), self._ctx.clock.now(), known.seal)
+            t.devices.keep_seal(account, known.id, check.seal(raw))
+
+    async def _refused(self, head: Draft | Queued, error: HushpostError) -> None:
+        """What is not mended at once: put it off, or give it up."""
+        if isinstance(error, StoreFull | RetryLater):
+            await self._put_off(head, error.retry_after, str(error))
+        elif isinstance(error, ManifestError | PrekeyError):
+            await self._put_off(head, DISTRUST_WAIT, str(error))
+        elif isinstance(error, Blocked | UnknownAccount | Refused | StoreError):
+            await self._ctx.change(lambda t: self._failed(t, head, str(error)))
+        else:
+            raise error
+
+    async def _put_off(self, head: Draft | Queued, seconds: float, reason: str) -> None:
+        now = self._ctx.clock.now()
+        due = now + max(1, round(Backoff(first=seconds, longest=seconds * 2).failed(at_least=seconds)))
+
+        def work(t: Tables) -> None:
+            t.outbox.put_off(head.number, due, reason)
+            t.story.tell(head.message, f"waits: {reason}", now)
+
+        await self._ctx.change(work)
+
+    def _failed(self, t: Tables, head: Draft | Queued, reason: str) -> None:
+        now = self._ctx.clock.now()
+        t.outbox.failed(head.number, now, reason)
+        t.story.tell(head.message, f"given up: {reason}", now)
+        change = DeliveryChanged(journal.UNNUMBERED, now, head.message, head.account, Delivery.FAILED, reason)
+        journal.progress(t, change)
+
+    def _fresh_id(self) -> EnvelopeId:
+        return EnvelopeId.at(self._ctx.clock.now() + self._server_ahead)
