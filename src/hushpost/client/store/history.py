@@ -247,10 +247,10 @@ class StoryTable:
 
     def called(self, prefix: str) -> tuple[bytes, ...]:
         """The subjects whose hexadecimal begins like this: at most ten, to choose from."""
-        if not prefix or not all(c in "0123456789abcdef" for c in prefix.lower()):
+        if not 1 <= len(prefix) <= 32 or not all(c in "0123456789abcdef" for c in prefix.lower()):
             return ()
-        low = bytes.fromhex(prefix.lower().ljust(32, "0")[:32])
-        high = bytes.fromhex(prefix.lower().ljust(32, "f")[:32])
+        low = bytes.fromhex(prefix.lower().ljust(32, "0"))
+        high = bytes.fromhex(prefix.lower().ljust(32, "f"))
         rows = self._db.rows(
             "SELECT DISTINCT subject FROM story WHERE subject BETWEEN ? AND ? LIMIT 10", low, high
         )

@@ -138,6 +138,8 @@ def _examine(path: Path, key: StoreKey) -> None:
             if sql.code_of(error) is sql.Code.NOT_A_DATABASE:
                 raise _not_ours(path) from error
             raise
+        if not tables:  # SQLite takes a file of a few bytes for an empty database
+            raise _not_ours(path)
         if found != schema.APPLICATION_ID:
             raise StoreUnusable(f"{path} belongs to another program")
         if sql.version_of(connection) > schema.VERSION:
@@ -155,13 +157,14 @@ def _not_ours(path: Path) -> StoreUnusable:
     """It does not open with the key. Perhaps it is not encrypted at all?"""
     try:
         with closing(sql.connect(path, "ro", immutable=True)) as connection:
-            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if connection.execute("SELECT 1 FROM sqlite_schema").fetchone() is not None:
+                return StoreUnusable(f"{path} belongs to another program")
     except sql.Error:
-        return StoreUnusable(
-            f"{path} does not open with this profile's key: it is damaged, or belongs to another profile",
-            hint="put database and key file back together as they were",
-        )
-    return StoreUnusable(f"{path} belongs to another program")
+        pass
+    return StoreUnusable(
+        f"{path} does not open with this profile's key: it is damaged, or belongs to another profile",
+        hint="put database and key file back together as they were",
+    )
 
 
 def _connect(path: Path, key: StoreKey) -> sql.Connection:

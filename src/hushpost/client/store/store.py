@@ -196,6 +196,8 @@ class Store:
 
     @contextmanager
     def _inside(self, begin: str, end: str, *, reading: bool = False) -> Iterator[None]:
+        if self._connection.in_transaction:
+            raise RuntimeError("a transaction of the store inside of another")
         try:
             self._connection.execute(begin)
             self._db.enter(reading=reading)

@@ -68,4 +68,4 @@ class StoreThread:
     async def close(self) -> None:
         """When everything that was asked for is done."""
         await self.run(self._store.close)
-        self._pool.shutdown(wait=True)
+        self._pool.shutdown(wait=False)  # nothing is left to be done
