@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hushpost.crypto.body import Body
-from hushpost.crypto.content import Content, Part
-from hushpost.crypto.envelope import Arrived, Peer, Route, seal, write
+from hushpost.crypto.content import Content, Part, Text
+from hushpost.crypto.envelope import (
+    Arrived,
+    Claim,
+    Opened,
+    Peer,
+    Route,
+    Unplaced,
+    open_letter,
+    open_seal,
+    seal,
+    write,
+)
+from hushpost.crypto.faults import EnvelopeFault
 from hushpost.crypto.identity import Device, Manifest, first_manifest
-from hushpost.crypto.inner import Party
+from hushpost.crypto.inner import Inner, Party
+from hushpost.crypto.olm import PrekeyMessage, SessionHash
 from hushpost.crypto.prekeys import Bundle, Owner, SealPrekey, SessionPrekey
 from hushpost.crypto.primitives import SealOpener, SealSecret
-from hushpost.crypto.ratchet import DeviceAccount, NewKey, Session
+from hushpost.crypto.ratchet import Decrypted, DeviceAccount, NewKey, Session
+from hushpost.crypto.seal import Binding, Header, seal_header
+from hushpost.errors import EnvelopeError
 from hushpost.ids import EnvelopeId, MessageId
 from tests.crypto.people import Person
 
@@ -81,3 +97,47 @@ class Line:
         to, envelope = self.recipient.seal_key, EnvelopeId.at(NOW)
         sealed = seal(header, recipient=self.recipient.device.id, to=to, envelope=envelope, body=body.digest)
         return Arrived(envelope, to.key_id, sealed, body.encrypted)
+
+
+@dataclass
+class Reader:
+    """A phone's receiving side, the way a client does it: sessions by hash, and hashes remembered."""
+
+    phone: Phone
+    sessions: dict[SessionHash, Session] = field(default_factory=dict)
+    remembered: set[SessionHash] = field(default_factory=set)
+
+    def claim(self, arrived: Arrived) -> Claim:
+        return open_seal(arrived, self.phone.opener, self.phone.device.id)
+
+    def decrypt(self, claim: Claim) -> Decrypted:
+        known = self.sessions.get(claim.session)
+        if known is not None:
+            return known.decrypt(claim.message)
+        if not isinstance(claim.message, PrekeyMessage):
+            raise EnvelopeError(EnvelopeFault.NO_SESSION)
+        session, proof = self.phone.olm.accept(claim.message, remembered=self.remembered)
+        self.sessions[session.hash] = session
+        self.remembered.add(session.hash)
+        return proof
+
+    def unplaced(self, arrived: Arrived) -> Unplaced:
+        claim = self.claim(arrived)
+        return open_letter(claim, self.decrypt(claim), self.phone.party)
+
+    def read(self, arrived: Arrived, sender: Phone) -> Opened:
+        return self.unplaced(arrived).place(sender.manifest)
+
+
+def lying(line: Line, change: Callable[[Inner], bytes], *, claimed: Party | None = None) -> Arrived:
+    """As the sender's own ratchet writes it, but with another inner record or another claim in the header."""
+    body = line.body(Text("hello"))
+    sender, recipient = line.sender.party, line.recipient
+    inner = Inner(body.key, body.digest, sender, recipient.party, body.message, 1, NOW)
+    message = line.session.encrypt(change(inner))
+    claimed = claimed or sender
+    header = Header(claimed.account, claimed.device, line.session.hash, message)
+    envelope = EnvelopeId.at(NOW)
+    binding = Binding(recipient.device.id, recipient.seal_key.key_id, envelope, body.digest)
+    sealed = seal_header(header, recipient.seal_key.key, binding)
+    return Arrived(envelope, recipient.seal_key.key_id, sealed, body.encrypted)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -13,26 +14,21 @@ from hushpost.crypto.body import Body, BodyKey
 from hushpost.crypto.content import Content, Introduction, Text
 from hushpost.crypto.envelope import (
     Arrived,
-    Claim,
-    Opened,
     Peer,
     Route,
-    Unplaced,
     open_letter,
-    open_seal,
     seal,
     write,
 )
 from hushpost.crypto.faults import EnvelopeFault
 from hushpost.crypto.identity import next_manifest, verify_chain
-from hushpost.crypto.inner import Inner, Party
+from hushpost.crypto.inner import Inner
 from hushpost.crypto.olm import PrekeyMessage, SessionHash
 from hushpost.crypto.prekeys import PrekeyCheck
-from hushpost.crypto.ratchet import Decrypted, DeviceAccount, Session
-from hushpost.crypto.seal import Binding, Header, seal_header
+from hushpost.crypto.seal import Header
 from hushpost.errors import EnvelopeError
 from hushpost.ids import DeviceId, EnvelopeId, MessageId
-from tests.crypto.pair import NOW, Line, Phone
+from tests.crypto.pair import NOW, Line, Phone, Reader, lying
 from tests.crypto.people import ALICE, BOB, MALLORY, Hand
 
 NONE: frozenset[SessionHash] = frozenset()
@@ -43,34 +39,6 @@ def refused(call: Callable[[], object]) -> EnvelopeFault:
         call()
     assert isinstance(caught.value.reason, EnvelopeFault)
     return caught.value.reason
-
-
-@dataclass
-class Reader:
-    """A phone's receiving side, the way a client does it: sessions by hash."""
-
-    phone: Phone
-    sessions: dict[SessionHash, Session]
-
-    def claim(self, arrived: Arrived) -> Claim:
-        return open_seal(arrived, self.phone.opener, self.phone.device.id)
-
-    def decrypt(self, claim: Claim) -> Decrypted:
-        known = self.sessions.get(claim.session)
-        if known is not None:
-            return known.decrypt(claim.message)
-        if not isinstance(claim.message, PrekeyMessage):
-            raise EnvelopeError(EnvelopeFault.NO_SESSION)
-        session, proof = self.phone.olm.accept(claim.message, remembered=NONE)
-        self.sessions[session.hash] = session
-        return proof
-
-    def unplaced(self, arrived: Arrived) -> Unplaced:
-        claim = self.claim(arrived)
-        return open_letter(claim, self.decrypt(claim), self.phone.party)
-
-    def read(self, arrived: Arrived, sender: Phone) -> Opened:
-        return self.unplaced(arrived).place(sender.manifest)
 
 
 @pytest.fixture
@@ -211,20 +179,6 @@ def test_a_message_of_another_session_is_not_taken_for_this_one(
 # --- refused inside: a writer with a session of its own who lies in one field
 
 
-def lying(line: Line, change: Callable[[Inner], bytes], *, claimed: Party | None = None) -> Arrived:
-    """As the sender's own ratchet writes it, but with another inner record or another claim in the header."""
-    body = line.body(Text("hello"))
-    sender, recipient = line.sender.party, line.recipient
-    inner = Inner(body.key, body.digest, sender, recipient.party, body.message, 1, NOW)
-    message = line.session.encrypt(change(inner))
-    claimed = claimed or sender
-    header = Header(claimed.account, claimed.device, line.session.hash, message)
-    envelope = EnvelopeId.at(NOW)
-    binding = Binding(recipient.device.id, recipient.seal_key.key_id, envelope, body.digest)
-    sealed = seal_header(header, recipient.seal_key.key, binding)
-    return Arrived(envelope, recipient.seal_key.key_id, sealed, body.encrypted)
-
-
 def party(inner: Inner, side: str, **changes: object) -> bytes:
     return replace(inner, **{side: replace(getattr(inner, side), **changes)}).encode()
 
@@ -318,16 +272,15 @@ def test_a_writer_who_knows_an_old_manifest_of_ours(line: Line, reader: Reader, 
     assert not opened.their_manifest_differs
 
 
-def test_a_device_key_is_not_enough(alice: Phone, bob: Phone, reader: Reader) -> None:
-    """The id is that of a listed device, the key another's: the list decides by both."""
-    arrived = Line.open(alice, bob).send(Text("hello"))
-    unplaced = reader.unplaced(arrived)
-    impostor = DeviceAccount.create()
-    swapped = replace(alice.device, dh_key=impostor.dh_key)
-    assert (
-        refused(lambda: unplaced.place(replace(alice.manifest, devices=(swapped,))))
-        is EnvelopeFault.WRONG_DEVICE
-    )
+def test_id_and_key_must_be_of_one_listed_device(alice: Phone, bob: Phone, reader: Reader) -> None:
+    unplaced = reader.unplaced(Line.open(alice, bob).send(Text("hello")))
+    impostor = Phone(ALICE).device
+    for swapped in (
+        replace(alice.device, dh_key=impostor.dh_key),
+        replace(alice.device, signing_key=impostor.signing_key),
+    ):
+        other = replace(alice.manifest, devices=(swapped, impostor))
+        assert refused(functools.partial(unplaced.place, other)) is EnvelopeFault.WRONG_DEVICE
 
 
 def test_nothing_private_is_printed(alice: Phone, line: Line, reader: Reader) -> None:

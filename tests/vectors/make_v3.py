@@ -29,9 +29,9 @@ from hushpost.crypto.identity import (
 from hushpost.crypto.prekeys import Kind, Owner, SealPrekey, SessionKey, SessionPrekey
 from hushpost.crypto.primitives import Label, SealSecret, Signature, derive, digest, transcript
 from tests.crypto.people import ALICE, BOB, MALLORY, Hand
+from tests.vectors.bodies import Case, bodies
 
 HERE = Path(__file__).parent
-Case = dict[str, object]
 
 PHONE = Hand(40)
 FIRST = ALICE.first()
@@ -193,7 +193,7 @@ def prekeys() -> dict[str, object]:
     }
 
 
-FILES = {"v3-identity.json": identity, "v3-prekeys.json": prekeys}
+FILES = {"v3-identity.json": identity, "v3-prekeys.json": prekeys, "v3-body.json": bodies}
 
 
 def text(contents: dict[str, object]) -> str:
