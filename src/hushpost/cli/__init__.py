@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from hushpost import __version__
-from hushpost.cli import account, checkup, classic, classic_server, people, reading, sending
+from hushpost.cli import account, checkup, classic, classic_server, people, reading, sending, serve, server
 from hushpost.cli.desk import Place
 from hushpost.client.profiles import DEFAULT_PROFILE
 from hushpost.errors import ExitCode, HushpostError
@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 for room in (account, sending, reading, people, checkup):
     app.add_typer(room.app)
+app.command()(serve.serve)
+app.add_typer(server.app, name="server")
 classic.app.command()(classic_server.serve)
 classic.app.command("import")(classic_server.import_)
 app.add_typer(classic.app, name="classic")

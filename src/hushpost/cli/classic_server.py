@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import tomllib
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from hushpost.errors import UsageError
+from hushpost.cli.settings_file import limit_of, read_config
 from hushpost.settings import ClassicSettings, ListenLimits, LogFormat, parse_address, read_port_file
 from hushpost.stores.base import StoreLimits
 
@@ -21,34 +21,7 @@ WARNING = (
 LIMITS = "Limits (docs/reference/classic-server.md gives the reasons)"
 
 
-def _read_config(context: typer.Context, path: Path | None) -> Path | None:
-    """Use the file's keys, named like the options, as defaults: flags and environment win over it."""
-    if path is None:
-        return None
-    known = {name.removeprefix("--") for parameter in context.command.params for name in parameter.opts} - {
-        "config",
-        "help",
-    }
-    try:
-        table: dict[str, Any] = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise UsageError(f"the settings file cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"the settings file is not TOML: {error}") from None
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise UsageError(
-            f"the settings file has an unknown key: {unknown[0]}",
-            hint="keys are the long options without dashes in front: " + ", ".join(sorted(known)),
-        )
-    context.default_map = {key.replace("-", "_"): value for key, value in table.items()}
-    return path
-
-
-def _limit(description: str, minimum: float) -> Any:
-    return typer.Option(min=minimum, help=description, rich_help_panel=LIMITS)
-
-
+_limit = partial(limit_of, LIMITS)
 _LISTEN = ListenLimits()
 _STORE = StoreLimits()
 
@@ -70,7 +43,7 @@ def serve(
         Path | None,
         typer.Option(
             is_eager=True,
-            callback=_read_config,
+            callback=read_config,
             envvar="HUSH_CLASSIC_CONFIG",
             help="TOML file with any of these options as keys; flags and environment win over it.",
         ),

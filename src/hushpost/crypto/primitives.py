@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import ClassVar, Protocol, Self
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, hpke, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -338,9 +338,12 @@ def leaf_key_digest(certificate: bytes) -> bytes:
     """SHA-256 of the SubjectPublicKeyInfo in a DER certificate: what a server's identity key vouches for.
 
     Raises:
-        ValueError: not a certificate.
+        ValueError: not a certificate, or of a kind of key that we do not know.
     """
-    key = x509.load_der_x509_certificate(certificate).public_key()
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from None
     return sha256(
         key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     )

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import resource
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -96,6 +97,19 @@ def listen(host: str, port: int) -> Listener:
     return listener
 
 
+def keep_alive(listener: Listener) -> Listener:
+    """Have the kernel notice when a silent connection has nobody at its other end any more.
+
+    Accepted sockets inherit it. A phone that is asleep is asked every five minutes and may miss three.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 300)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 300)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    return listener
+
+
 def _unavailable(host: str, port: int, error: OSError) -> AddressUnavailable:
     return AddressUnavailable(
         f"cannot listen on {host}:{port}: {error.strerror or error}",
@@ -135,6 +149,11 @@ class Acceptor:
         self._stopping = False
         self._drained = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
+
+    @property
+    def open_connections(self) -> int:
+        """How many there are now."""
+        return len(self._open)
 
     def start(self) -> None:
         """Begin to accept."""

@@ -175,3 +175,11 @@ def test_a_made_certificate_is_fresh_and_tells_no_secret() -> None:
     parsed = x509.load_der_x509_certificate(one.certificate)
     assert parsed.not_valid_before_utc.timestamp() == START
     assert parsed.not_valid_after_utc.timestamp() == END
+
+
+def test_a_certificate_with_an_unknown_kind_of_key_is_refused_like_any_other() -> None:
+    leaf = LeafCertificate.make(START, END).certificate
+    odd = leaf.replace(bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d0601"))
+    with pytest.raises(ValueError, match="Unknown key type"):
+        LeafKeyDigest.of(odd)
+    assert refused(STATEMENT, leaf=odd) is ServerFault.WRONG_CERTIFICATE

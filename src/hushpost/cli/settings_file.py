@@ -1,0 +1,40 @@
+"""Options of servers: a settings file with the options' own names, and limits with a minimum."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from hushpost.errors import UsageError
+
+
+def read_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Use the file's keys, named like the options, as defaults: flags and environment win over it."""
+    if path is None:
+        return None
+    known = {name.removeprefix("--") for parameter in context.command.params for name in parameter.opts} - {
+        "config",
+        "help",
+    }
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"the settings file cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"the settings file is not TOML: {error}") from None
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise UsageError(
+            f"the settings file has an unknown key: {unknown[0]}",
+            hint="keys are the long options without dashes in front: " + ", ".join(sorted(known)),
+        )
+    context.default_map = {key.replace("-", "_"): value for key, value in table.items()}
+    return path
+
+
+def limit_of(panel: str, description: str, minimum: float) -> Any:
+    """An option for a limit, shown under the heading `panel`."""
+    return typer.Option(min=minimum, help=description, rich_help_panel=panel)
