@@ -173,6 +173,8 @@ class PeopleTable:
                 )
             )
             return True
+        if known.standing is not Standing.REQUEST:
+            return known.standing is Standing.CONTACT
         keep = known.held < MAX_HELD
         self._db.run(
             "UPDATE contact SET asked = asked + 1, held = held + ? WHERE account = ?",
