@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from vodozemac import AnyOlmMessage
+
 from hushpost.classic.payloads import (
     MAX_RESPONSE_PAYLOAD,
     MESSAGE_ENTRY,
@@ -15,7 +17,10 @@ from hushpost.classic.payloads import (
     Registration,
     SendPrefix,
 )
-from hushpost.errors import ProtocolError
+from hushpost.crypto.content import Content
+from hushpost.crypto.olm import OlmMessage, OlmType, PrekeyMessage, decode_olm
+from hushpost.crypto.seal import Header
+from hushpost.errors import EnvelopeError, ProtocolError
 from hushpost.wire.connection import BadRequest, ServerConnection
 from hushpost.wire.frames import EndOfStream, FrameDecoder, Limits, RequestHeader, ResponseHeader
 from hushpost.wire.messages import Error, ErrorCode, RequestMessage
@@ -78,7 +83,18 @@ def connection(data: bytes) -> None:
     assert outcomes[0] == outcomes[1], "cutting changed the result"
 
 
-TARGETS: dict[str, Target] = {"frames": frames, "messages": messages, "connection": connection}
+def envelopes(data: bytes) -> None:
+    """What is inside an envelope is read in one spelling, or refused; the library takes what we take."""
+    variant, raw = data[:1] or b"\0", data[1:]
+    (_olm, _header, _content)[variant[0] % 3](raw)
+
+
+TARGETS: dict[str, Target] = {
+    "frames": frames,
+    "messages": messages,
+    "connection": connection,
+    "envelopes": envelopes,
+}
 
 
 def _converse(end: Connection, pieces: Iterable[bytes], *, refuse: bool) -> list[object]:
@@ -155,6 +171,53 @@ def _send_prefix(payload: bytes) -> None:
             continue
         assert decoded.encode() == prefix, "it reads differently when written"
         assert decoded.content_size + SEND_PREFIX.size == payload_size, "the sizes contradict"
+
+
+def _olm(raw: bytes) -> None:
+    for kind in OlmType:
+        try:
+            message = decode_olm(kind, raw)
+        except ValueError:
+            continue
+        assert _spelled(message) == raw, "there are two spellings of one message"
+        AnyOlmMessage.from_parts(kind.value, raw)
+
+
+def _spelled(message: OlmMessage) -> bytes:
+    """As Olm's protobuf writes these fields."""
+    if isinstance(message, PrekeyMessage):
+        keys = b"\x0a\x20" + message.one_time_key + b"\x12\x20" + message.base_key
+        inside = _spelled(message.inside)
+        return b"\3" + keys + b"\x1a\x20" + message.identity_key + b"\x22" + _varint(len(inside)) + inside
+    head = b"\3\x0a\x20" + message.ratchet_key + b"\x10" + _varint(message.index) + b"\x22"
+    # The message keeps its ciphertext in the bytes as they came: what stands before it decides where.
+    size = next(
+        size
+        for size in range(len(message.encoded))
+        if len(head) + len(_varint(size)) + size + 8 == len(message.encoded)
+    )
+    return head + _varint(size) + message.encoded[len(head) + len(_varint(size)) :]
+
+
+def _varint(number: int) -> bytes:
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
+
+
+def _header(raw: bytes) -> None:
+    try:
+        header = Header.decode(raw)
+    except EnvelopeError:
+        return
+    assert header.encode() == raw, "there are two spellings of one header"
+
+
+def _content(raw: bytes) -> None:
+    try:
+        content = Content.decode(raw)
+    except ValueError:
+        return
+    assert content.encode() == raw, "there are two spellings of one content"
 
 
 def _failure(call: Callable[[], object]) -> str:
