@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import contents, fetches, idle, sends
+from benchmarks import contents, envelopes, fetches, idle, sends
 
 
 class Benchmark(StrEnum):
@@ -17,6 +17,7 @@ class Benchmark(StrEnum):
     FETCHES = "fetches"
     CONTENTS = "contents"
     IDLE = "idle"
+    ENVELOPES = "envelopes"
 
 
 MAINS = {
@@ -24,6 +25,7 @@ MAINS = {
     Benchmark.FETCHES: fetches.main,
     Benchmark.CONTENTS: contents.main,
     Benchmark.IDLE: idle.main,
+    Benchmark.ENVELOPES: envelopes.main,
 }
 
 
