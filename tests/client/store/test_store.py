@@ -232,6 +232,28 @@ class TestPurge:
             assert store.purge(patience=1)
         assert self.SECRET not in readable(path, KEY)
 
+    def test_not_if_another_process_deletes_meanwhile(self, store: Store, path: Path) -> None:
+        """What it put away was not yet what the other one has deleted: it goes round again."""
+        with store.transaction() as t:
+            t.sessions.add(BOBS, FIRST, self.SECRET, 1)
+        assert store.purge()
+        with Store.open(path, KEY) as other:
+
+            class Interrupted(Store):
+                rounds = 0
+
+                def _purged(self, version: int) -> bool:
+                    self.rounds += 1
+                    if self.rounds == 1:
+                        with other.transaction() as t:
+                            t.sessions.forget(BOBS)
+                    return super()._purged(version)
+
+            with Interrupted.open(path, KEY) as interrupted:
+                assert interrupted.purge()
+                assert interrupted.rounds == 2
+                assert self.SECRET not in readable(path, KEY)
+
     def test_it_waits_for_a_reader_that_is_nearly_done(self, store: Store, path: Path) -> None:
         inside, done = threading.Event(), threading.Event()
 

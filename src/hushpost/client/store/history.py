@@ -136,8 +136,7 @@ class HistoryTable:
 def _quoted(words: str) -> str:
     """An FTS5 query for all of these as prefixes: each a string, in which only the quote must be doubled."""
     usable = ["".join(c for c in word if c.isprintable()) for word in words.split()[:MAX_SEARCH_WORDS]]
-    # A string without a letter or digit has no token, and would find nothing at all.
-    return " ".join('"' + word.replace('"', '""') + '"*' for word in usable if any(c.isalnum() for c in word))
+    return " ".join('"' + word.replace('"', '""') + '"*' for word in usable if word)
 
 
 def _message(row: Row) -> Message:
