@@ -21,17 +21,20 @@ class Context:
     """One open profile.
 
     Attributes:
+        receipts: tell contacts that their messages are here.
         outbox: rung when something was put into it.
         keys: rung when keys or tokens should be looked after.
-        news: touched after each transaction of this process that others may wait for.
+        schedule: rung when something is due earlier than before.
     """
 
     db: StoreThread
     clock: Clock
     me: Me
+    receipts: bool = True
     status: Status = field(default_factory=Status)
     outbox: Bell = field(default_factory=Bell)
     keys: Bell = field(default_factory=Bell)
+    schedule: Bell = field(default_factory=Bell)
 
     async def change(self, work: Callable[[Tables], T]) -> T:
         """A transaction; whoever waits for news looks again."""

@@ -7,6 +7,7 @@ Normative text: docs/spec/keys.md, "Believing a manifest", and docs/spec/deliver
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hushpost.client import journal
 from hushpost.client.context import Context, device_account
@@ -32,48 +33,57 @@ MAX_PAGES = 50
 _ALARMS: dict[str, Alarm] = {ManifestFault.FORK: Alarm.FORK, ManifestFault.ROLLBACK: Alarm.ROLLBACK}
 
 
-def absorb_manifests(
-    t: Tables, pin: AccountFingerprint | AccountId, later: Sequence[bytes], now: int
-) -> Manifest:
-    """Verify what comes after what is known of an account, and keep it.
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What is known of an account after something new was shown; nothing of it is stored yet.
+
+    Attributes:
+        fresh: the manifests that are new, oldest first.
+    """
+
+    known: Manifest | None
+    fresh: tuple[Manifest, ...]
+    newest: Manifest
+    replaced: tuple[KeyReplaced, ...]
+
+
+def follow(t: Tables, pin: AccountFingerprint | AccountId, later: Sequence[bytes]) -> Followed:
+    """Verify what comes after what is known of an account.
 
     Args:
         pin: where nothing is known yet: what the first manifest must fit.
         later: oldest first; they may begin before what is known.
 
     Raises:
-        ManifestError: nothing was changed.
+        ManifestError: any of `ManifestFault`.
     """
-    account = _id(pin)
-    known = t.manifests.newest(account)
+    known = t.manifests.newest(_id(pin))
     if known is not None and isinstance(pin, AccountFingerprint) and known.account != pin:
         raise ManifestError(ManifestFault.WRONG_ACCOUNT)
-    fresh = [Manifest.decode(raw) for raw in later]
+    shown = [Manifest.decode(raw) for raw in later]
     if known is not None:
-        fresh = [each for each in fresh if each.version >= known.version]
-    verified = verify_chain(known or pin, [each.encode() for each in fresh])
-    for each in fresh:
-        if known is None or each.version > known.version:
-            t.manifests.append(each)
-    _note_changes(t, verified.newest, verified.replaced, known, now)
-    return verified.newest
+        shown = [each for each in shown if each.version >= known.version]
+    verified = verify_chain(known or pin, [each.encode() for each in shown])
+    fresh = tuple(each for each in shown if known is None or each.version > known.version)
+    return Followed(known, fresh, verified.newest, verified.replaced)
 
 
-def _note_changes(
-    t: Tables, newest: Manifest, replaced: Sequence[KeyReplaced], known: Manifest | None, now: int
-) -> None:
-    """What the user must see, and what follows for sending."""
-    account = newest.account.id
-    person = t.people.get(account)
+def absorb(t: Tables, followed: Followed, now: int) -> Manifest:
+    """Keep it, and write down what the user must see. The newest manifest is returned."""
+    for each in followed.fresh:
+        t.manifests.append(each)
+    newest, known = followed.newest, followed.known
+    person = t.people.get(newest.account.id)
     if person is None:
-        return
-    if replaced and person.trust is Trust.VERIFIED:
-        t.people.trusts(account, Trust.CHANGED, person.how)
-        journal.alarm(t, Alarm.VERIFIED_KEY_REPLACED, now, account)
-    elif replaced:
-        journal.alarm(t, Alarm.KEY_REPLACED, now, account)
+        return newest
+    if followed.replaced and person.trust is Trust.VERIFIED:
+        t.people.trusts(person.account, Trust.CHANGED, person.how)
+        journal.alarm(t, Alarm.VERIFIED_KEY_REPLACED, now, person.account)
+    elif followed.replaced:
+        journal.alarm(t, Alarm.KEY_REPLACED, now, person.account)
     if known is not None and {each.id for each in newest.devices} - {each.id for each in known.devices}:
-        t.people.knows(account, NO_MANIFEST)  # a device that has never heard of us
+        t.people.knows(person.account, NO_MANIFEST)  # a device that has never heard of us
+    return newest
 
 
 def absorb_keys(t: Tables, ctx: Context, manifest: Manifest, devices: Sequence[DeviceKeys]) -> None:
@@ -145,7 +155,7 @@ async def _known_version(ctx: Context, pin: AccountFingerprint | AccountId | Non
 
 async def _absorb(ctx: Context, pin: AccountFingerprint | AccountId, answer: Keys) -> Manifest:
     def work(t: Tables) -> Manifest:
-        manifest = absorb_manifests(t, pin, answer.manifests, ctx.clock.now())
+        manifest = absorb(t, follow(t, pin, answer.manifests), ctx.clock.now())
         absorb_keys(t, ctx, manifest, answer.devices)
         return manifest
 

@@ -46,8 +46,8 @@ AT_ONCE = 8
 """Accounts that are written to side by side: a path of 200 ms then carries forty messages a second."""
 
 MENDS = 8
-"""Steps for one message without a pause: the first to a stranger takes four, mending one thing two. A server that finds something out of date every time gets us to
-wait, not to spin."""
+"""Steps for one message without a pause: the first to a stranger takes four, mending one thing two. A server
+that finds something out of date every time gets us to wait, not to spin."""
 
 DISTRUST_WAIT = 3_600
 """Seconds until a message is tried again for which the server gave out keys that are not the recipient's."""

@@ -1,0 +1,258 @@
+"""One process of a profile at work: the lease, the connection while there is one, and what is due.
+
+The holder of the lease connects, transmits, receives and looks after keys; the others watch the database, and
+take over when the lease is free. A connection that breaks is made again, after a wait that grows; what cannot
+be mended by waiting stops it, and is told to everybody who waits. Normative text: docs/spec/delivery.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import partial
+from typing import Any
+
+from hushpost.client import journal
+from hushpost.client.clock import LONGEST_WAIT, Backoff
+from hushpost.client.context import Context
+from hushpost.client.joining import known_me, log_in, meet
+from hushpost.client.lease import Lease
+from hushpost.client.link import WINDOW, Link
+from hushpost.client.receiving import Receiver, TakenOver
+from hushpost.client.refusals import Denied, RetryLater
+from hushpost.client.status import Bell, Phase
+from hushpost.client.store import Enrolment, Epoch, Tables
+from hushpost.client.transmitting import Transmitter
+from hushpost.client.upkeep import delete_old, look_after_keys
+from hushpost.client.values import Alarm
+from hushpost.client.writing import say
+from hushpost.crypto.content import MAX_RECEIPTS, Receipt
+from hushpost.errors import (
+    HushpostError,
+    OldCopy,
+    ProfileError,
+    ProtocolError,
+    Refused,
+    ServerUntrusted,
+    StoreFull,
+    Unreachable,
+)
+from hushpost.wire.messages import Authenticated, Subscribe, Subscribed
+
+POLL_SECONDS = 0.2
+"""Between two looks at whether another process has changed the database: 10 us each."""
+
+UPKEEP_SECONDS = 60
+"""Between two looks at keys and old secrets."""
+
+ANSWER_WITHIN = 86_400
+"""Seconds: whoever wrote to us gets an empty message at least so often, so that both ratchets turn."""
+
+
+class Keeper:
+    """Runs until it is cancelled."""
+
+    def __init__(self, ctx: Context, lease: Lease) -> None:
+        self._ctx = ctx
+        self._lease = lease
+        self._backoff = Backoff()
+        self._work: Work | None = None
+
+    @property
+    def work(self) -> Work | None:
+        """The present connection, authenticated; None: there is none."""
+        return self._work
+
+    async def run(self) -> None:
+        """Take the lease when it is free, and be connected from then on."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch())
+                while not await asyncio.to_thread(self._lease.take):
+                    self._ctx.status.set(Phase.FOLLOWING)
+                    await asyncio.sleep(POLL_SECONDS)
+                await self._stay_connected()
+        finally:
+            self._lease.release()
+
+    async def _watch(self) -> None:
+        """Other processes of the profile put things into the outbox, and bring news."""
+        known = await self._ctx.db.data_version()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            version = await self._ctx.db.data_version()
+            if version != known:
+                known = version
+                self._ctx.outbox.ring()
+                self._ctx.schedule.ring()
+                self._ctx.status.touch()
+
+    async def _stay_connected(self) -> None:
+        while True:
+            self._ctx.status.set(Phase.CONNECTING)
+            error = await failure_of(self._connected)
+            if isinstance(error, OldCopy | Denied | ProfileError):
+                self._ctx.status.set(Phase.STOPPED, error)
+                return
+            if isinstance(error, ServerUntrusted):
+                await self._ctx.change(partial(self._distrust, why=str(error)))
+            self._ctx.status.set(Phase.WAITING, error)
+            await self._ctx.clock.sleep(self._backoff.failed(_least_wait(error)))
+
+    def _distrust(self, t: Tables, why: str) -> None:
+        journal.alarm(t, Alarm.CANNOT_CONNECT, self._ctx.clock.now(), detail=why)
+
+    async def _connected(self) -> None:
+        """One connection, from its beginning to its end, which is always an error."""
+        ctx = self._ctx
+        me = await ctx.db.reading(known_me)
+        if me.enrolment is not Enrolment.ENROLLED:
+            raise OldCopy(*_OLD) if me.enrolment is Enrolment.OLD_COPY else ProfileError(*_NOT_ENROLLED)
+        link, greeting = await meet(ctx.db, me, ctx.clock)
+        try:
+            answer = await log_in(ctx.db, me, link, greeting)
+            epoch = Epoch(greeting.answer.epoch)
+            await ctx.change(lambda t: self._check_age(t, epoch, answer))
+            await self._check_age_again()
+            position = await ctx.db.reading(lambda t: t.me.position())
+            request = Subscribe(0, bytes(position.epoch), position.committed, WINDOW)
+            subscribed = await link.ask(request, Subscribed)
+            receiver = Receiver(ctx, link, Epoch(subscribed.epoch), answer.highest)
+            ahead = greeting.answer.server_time - ctx.clock.now()
+            transmitter = Transmitter(ctx, link, ahead)
+            self._work = Work(ctx, link, receiver, transmitter, answer.one_time_keys)
+            self._backoff.succeeded()
+            ctx.status.set(Phase.ONLINE)
+            await self._work.run()
+        finally:
+            self._work = None
+            await link.close()
+
+    def _check_age(self, t: Tables, epoch: Epoch, answer: Authenticated) -> None:
+        """Whether this database is an old copy: what was acknowledged was committed somewhere else then."""
+        if t.me.position().is_old_copy(epoch, answer.acknowledged):
+            t.me.enrolled(Enrolment.OLD_COPY)
+            journal.alarm(t, Alarm.OLD_COPY, self._ctx.clock.now())
+
+    async def _check_age_again(self) -> None:
+        """Raises:
+        OldCopy: nothing may be sent from here.
+        """
+        me = await self._ctx.db.reading(known_me)
+        if me.enrolment is Enrolment.OLD_COPY:
+            raise OldCopy(*_OLD)
+
+
+class Work:
+    """Everything that goes on while a connection lasts."""
+
+    def __init__(
+        self, ctx: Context, link: Link, receiver: Receiver, transmitter: Transmitter, one_time_keys: int
+    ) -> None:
+        self._ctx = ctx
+        self.link = link
+        self.receiver = receiver
+        self.transmitter = transmitter
+        self._one_time_keys = one_time_keys
+
+    async def run(self) -> None:
+        """Until one part fails, which is the end of all."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.receiver.run())
+            tasks.create_task(self.transmitter.run())
+            tasks.create_task(self._keep_keys())
+            tasks.create_task(self._keep_time())
+
+    async def _keep_keys(self) -> None:
+        """Keys and what follows from them: at once, every minute, and when somebody rings."""
+        connected_at = self._ctx.clock.now()
+        while True:
+            now = self._ctx.clock.now()
+            seconds, connected_at = max(0, now - connected_at), now
+            await self._ctx.change(partial(self._age, seconds=seconds))
+            with contextlib.suppress(RetryLater, StoreFull):  # the next round tries again
+                self._one_time_keys = await look_after_keys(self._ctx, self.link, self._one_time_keys)
+            await self._ctx.db.purge()
+            self._ctx.outbox.ring()
+            await _either(self._ctx.clock.sleep(UPKEEP_SECONDS), self._ctx.keys)
+
+    def _age(self, t: Tables, seconds: int) -> None:
+        """What passes with time: old secrets and records; and who is owed an answer or our token."""
+        now = self._ctx.clock.now()
+        t.seals.connected(seconds)
+        if self.receiver.caught_up:
+            t.me.drained(now)
+        delete_old(t, now)
+        t.received.trim(now)
+        t.outbox.trim(now)
+        for device in t.devices.unanswered(now - ANSWER_WITHIN):
+            say(t, self._ctx, device.account)
+        token = t.me.token()
+        for account in t.people.untold(token.generation) if token else ():
+            if t.people.get(account) is not None and t.outbox.head(account) is None:
+                say(t, self._ctx, account)  # whatever is said takes the token along
+
+    async def _keep_time(self) -> None:
+        """Receipts that are due, and messages whose wait is over."""
+        while True:
+            due = await self._ctx.change(self.say_receipts)
+            self._ctx.outbox.ring()
+            wait = UPKEEP_SECONDS if due is None else max(1, due - self._ctx.clock.now())
+            await _either(self._ctx.clock.sleep(min(wait, UPKEEP_SECONDS)), self._ctx.schedule)
+
+    def say_receipts(self, t: Tables, *, all_of_them: bool = False) -> int | None:
+        """Put receipts into the outbox; when to look again, seconds since 1970."""
+        now = self._ctx.clock.now()
+        for account in t.outbox.receipts_due(2**62 if all_of_them else now):
+            while messages := t.outbox.take_receipts(account, MAX_RECEIPTS):
+                say(t, self._ctx, account, Receipt(messages))
+        due = [each for each in (t.outbox.next_receipt(), t.outbox.next_time()) if each is not None]
+        return min(due, default=None)
+
+
+_OLD = ("this database is an old copy of the profile: its keys were used further elsewhere",)
+_NOT_ENROLLED = ("this profile has not finished joining, or has left",)
+
+
+async def failure_of(work: Callable[[], Awaitable[None]]) -> HushpostError:
+    """What ended it. Errors that are not ours, and cancellation, go on."""
+    try:
+        await work()
+    except HushpostError as error:
+        return error
+    except BaseExceptionGroup as group:
+        found = list(_each(group))
+        ours = [each for each in found if isinstance(each, HushpostError)]
+        if len(ours) < len(found):
+            raise
+        # The gravest of several: what waiting does not mend goes first.
+        return min(ours, key=lambda each: isinstance(each, Unreachable))
+    return Unreachable("the connection ended")
+
+
+def _each(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _each(error)
+        else:
+            yield error
+
+
+def _least_wait(error: HushpostError) -> float:
+    if isinstance(error, RetryLater | StoreFull):
+        return error.retry_after
+    if isinstance(error, TakenOver | ServerUntrusted | ProtocolError | Refused):
+        return LONGEST_WAIT / 4
+    return 0.0
+
+
+async def _either(first: Coroutine[Any, Any, None], bell: Bell) -> None:
+    """Until one of them; the other is let go of."""
+    tasks = [asyncio.create_task(first), asyncio.create_task(bell.rung())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,332 @@
+"""One envelope: opened, checked, and taken into the database, or refused with its reason. No network here.
+
+Everything that can be refused is refused before anything is written, so that a refused envelope moves no
+ratchet. What is written belongs to the caller's transaction, which also notes how far the mailbox was read;
+only then is the server told. Normative text: docs/spec/envelope.md, and docs/spec/delivery.md, "Receiving".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hushpost.client import journal
+from hushpost.client.clock import jittered
+from hushpost.client.context import Context, device_account, own_manifest
+from hushpost.client.following import Followed, absorb, follow
+from hushpost.client.store import Tables, Undecryptable
+from hushpost.client.store.me import DeliveryToken
+from hushpost.client.values import Alarm, Delivery, DeliveryChanged, Message, Received, Requested, Standing
+from hushpost.client.writing import resend, say
+from hushpost.crypto.content import Card, Introduction, Receipt, ResendRequest, SessionReset, Text
+from hushpost.crypto.envelope import Arrived, Claim, Opened, Unplaced, open_letter, open_seal
+from hushpost.crypto.faults import EnvelopeFault
+from hushpost.crypto.identity import NO_MANIFEST, Device, Manifest, ManifestFault, ManifestHash
+from hushpost.crypto.inner import Party
+from hushpost.crypto.olm import PrekeyMessage
+from hushpost.crypto.prekeys import Owner, PrekeyCheck
+from hushpost.crypto.primitives import SealOpener, sha256
+from hushpost.crypto.ratchet import Decrypted, DeviceAccount, Session
+from hushpost.errors import EnvelopeError, ManifestError, PrekeyError
+from hushpost.ids import AccountId, EnvelopeId, MessageId
+from hushpost.wire.messages import WaitingEnvelope
+
+RECEIPT_DELAY = 4.0
+"""Seconds at most until a receipt goes out, and half of it at least: several go together, and whoever watches
+the server sees no answer follow a message at once."""
+
+RESEND_WINDOW = 14 * 86_400
+"""Seconds: what a broken session swallowed longer ago is not sent again by itself."""
+
+MAX_RESENT = 32
+"""Messages that are sent again for one broken session."""
+
+_SILENT = {EnvelopeFault.SEAL, EnvelopeFault.HEADER, EnvelopeFault.OLM_MESSAGE, EnvelopeFault.WRONG_SESSION}
+"""Before anybody has even claimed something that could be true: anybody can make these, and as many as they
+like. They are counted in the story, and dropped."""
+
+_MENDED = {EnvelopeFault.NO_SESSION, EnvelopeFault.RATCHET}
+"""What a new session mends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """The sender's device is not in the manifest that we have: fetch a newer one, then read again."""
+
+    account: AccountId
+
+
+class Unknown(Exception):
+    """As `Unlisted`, inside."""
+
+    def __init__(self, account: AccountId) -> None:
+        super().__init__("the sender is not known well enough")
+        self.account = account
+
+
+@dataclass(frozen=True, slots=True)
+class Ratchet:
+    """A decrypted message, with what its ratchet has become; nothing of it is stored yet.
+
+    Attributes:
+        account: our Olm account without the used key, where the message opened the session.
+    """
+
+    session: Session
+    proof: Decrypted
+    account: DeviceAccount | None
+
+
+class Reader:
+    """Reads the envelopes of one mailbox."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._unseen: dict[AccountId, ManifestHash] = {}
+        self._openers: dict[int, SealOpener] = {}
+
+    def take(self, t: Tables, waiting: WaitingEnvelope, *, again: bool = False) -> Unlisted | None:
+        """Read one envelope into the database.
+
+        Args:
+            again: the sender's manifests were fetched meanwhile: there is nothing more to wait for.
+
+        Returns:
+            Nothing, or what must be fetched first; then nothing was written.
+        """
+        envelope = EnvelopeId(waiting.envelope)
+        try:
+            claim = self._open(t, waiting)
+        except EnvelopeError as error:
+            t.story.tell(envelope, f"dropped: {error}", self._ctx.clock.now())
+            return None
+        if self._is_unwanted(t, claim):
+            t.story.tell(envelope, "dropped: a repeat, or from somebody blocked", self._ctx.clock.now())
+            return None
+        try:
+            self._read(t, claim)
+        except Unknown as unknown:
+            if not again:
+                return Unlisted(unknown.account)
+            self._lost(t, waiting, claim, EnvelopeError(EnvelopeFault.WRONG_DEVICE))
+        except EnvelopeError as error:
+            self._lost(t, waiting, claim, error)
+        return None
+
+    def take_unseen(self) -> list[tuple[AccountId, ManifestHash]]:
+        """The manifests that senders named and that we do not have; each once."""
+        unseen, self._unseen = self._unseen, {}
+        return list(unseen.items())
+
+    # --- opening
+
+    def _open(self, t: Tables, waiting: WaitingEnvelope) -> Claim:
+        key_id = waiting.seal_key_id
+        opener = self._openers.get(key_id)
+        if opener is None:
+            key = t.seals.find(key_id)
+            if key is None:
+                raise EnvelopeError(EnvelopeFault.SEAL)
+            opener = self._openers[key_id] = SealOpener(key.secret)
+        arrived = Arrived(EnvelopeId(waiting.envelope), key_id, waiting.header, waiting.body)
+        return open_seal(arrived, opener, self._ctx.me.device)
+
+    def forget_keys(self) -> None:
+        """Let go of opened seal keys: the database says which are left."""
+        self._openers.clear()
+
+    def _is_unwanted(self, t: Tables, claim: Claim) -> bool:
+        """Of somebody blocked; or the very bytes of a ratchet message that was taken already.
+
+        A server can hand out an envelope again, and a sender that heard no answer seals the same message
+        anew: no ratchet opens it twice, and neither means that anything is broken.
+        """
+        person = t.people.get(claim.claimed_account.id)
+        blocked = person is not None and person.standing is Standing.BLOCKED
+        return blocked or t.received.has(claim.claimed_device, _trace(claim))
+
+    def _read(self, t: Tables, claim: Claim) -> None:
+        ratchet, now = self._decrypt(t, claim), self._ctx.clock.now()
+        own = own_manifest(t, self._ctx.me)
+        us = Party(self._ctx.me.account, self._ctx.me.device, own.hash)
+        letter = open_letter(claim, ratchet.proof, us)
+        followed = self._follow(t, letter)
+        opened = _place(t, letter, followed.newest)
+        # Nothing was written up to here; behind this, nothing is refused.
+        is_new = t.people.get(letter.claimed.account.id) is None
+        standing = _admit(t, followed.newest, now)
+        if standing is None:
+            return
+        manifest = absorb(t, followed, now)
+        person = t.people.get(manifest.account.id)
+        if is_new and person is not None:
+            journal.write(t, Requested(journal.UNNUMBERED, now, journal.as_contact(t, person)))
+        self._note_newer(t, opened)
+        if letter.introduction is not None:
+            _keep_seal(t, manifest, opened.device, letter.introduction, now)
+        self._keep_ratchet(t, claim, ratchet, opened)
+        account = manifest.account.id
+        t.devices.heard(account, opened.device.id, opened.counter, now)
+        t.people.knows(account, NO_MANIFEST if opened.our_manifest_differs else own.hash)
+        if t.received.add(opened.device.id, opened.message, now):
+            self._say(t, account, opened, standing)
+
+    def _decrypt(self, t: Tables, claim: Claim) -> Ratchet:
+        stored = t.sessions.find(claim.claimed_device, claim.session)
+        if stored is not None:
+            session = Session.unpickle(stored.pickle)
+            return Ratchet(session, session.decrypt(claim.message), None)
+        if not isinstance(claim.message, PrekeyMessage):
+            raise EnvelopeError(EnvelopeFault.NO_SESSION)
+        account = device_account(t)
+        remembered = t.prekeys.remembered(claim.session)
+        session, proof = account.accept(claim.message, remembered=remembered)
+        return Ratchet(session, proof, account)
+
+    def _follow(self, t: Tables, letter: Unplaced) -> Followed:
+        """The sender's account as far as it is verified, with what their introduction says.
+
+        Raises:
+            Unknown: nobody knows them.
+            EnvelopeError: WRONG_ACCOUNT: what they say of themselves does not hold.
+        """
+        pin = letter.claimed.account
+        known = t.manifests.newest(pin.id)
+        if letter.introduction is not None and (known is None or known.hash != letter.claimed.manifest):
+            try:
+                return follow(t, pin, letter.introduction.manifests)
+            except ManifestError as error:
+                if known is None:
+                    raise EnvelopeError(EnvelopeFault.WRONG_ACCOUNT) from None
+                if error.reason == ManifestFault.FORK:
+                    journal.alarm(t, Alarm.FORK, self._ctx.clock.now(), pin.id)
+        if known is None:
+            raise Unknown(pin.id)
+        return Followed(known, (), known, ())
+
+    def _note_newer(self, t: Tables, opened: Opened) -> None:
+        """They are at a manifest of theirs that we have not seen: somebody has to ask for it."""
+        sender = opened.sender
+        if opened.their_manifest_differs:
+            known = t.manifests.version_of(sender.account.id, sender.manifest)
+            if known is None:
+                self._unseen[sender.account.id] = sender.manifest
+
+    # --- keeping
+
+    def _keep_ratchet(self, t: Tables, claim: Claim, ratchet: Ratchet, opened: Opened) -> None:
+        device, now = opened.device.id, self._ctx.clock.now()
+        if ratchet.account is not None and isinstance(claim.message, PrekeyMessage):
+            t.olm.keep(ratchet.account.pickle())
+            t.prekeys.used(claim.message.one_time_key)
+            t.prekeys.opened(claim.session)
+            stored = t.sessions.add(device, claim.session, ratchet.session.pickle(), now)
+        else:
+            found = t.sessions.find(device, claim.session)
+            if found is None:
+                raise ValueError("the session has gone within a transaction")
+            stored = found
+        t.sessions.decrypted(stored, ratchet.session.pickle(), now)
+        t.received.add(device, _trace(claim), now)
+
+    def _say(self, t: Tables, account: AccountId, opened: Opened, standing: Standing) -> None:
+        """Do what the message says. A repeat does not come here."""
+        content, now = opened.content, self._ctx.clock.now()
+        if (text := content.get(Text)) is not None:
+            self._keep_text(t, account, opened, text)
+            if standing is Standing.CONTACT and self._ctx.receipts:
+                due = now + max(1, round(jittered(RECEIPT_DELAY)))
+                t.outbox.owe_receipt(account, opened.message, due)
+        if standing is not Standing.CONTACT:
+            return
+        if (card := content.get(Card)) is not None:
+            t.people.gave_token(account, DeliveryToken(card.token))
+        if (receipt := content.get(Receipt)) is not None:
+            for message in receipt.messages:
+                if t.outbox.delivered(message, account, opened.device.id, now):
+                    t.story.tell(message, "delivered: their device has it", now)
+                    change = (journal.UNNUMBERED, now, message, account, Delivery.DELIVERED)
+                    journal.progress(t, DeliveryChanged(*change))
+        self._mend(t, account, opened)
+
+    def _keep_text(self, t: Tables, account: AccountId, opened: Opened, text: Text) -> None:
+        now = self._ctx.clock.now()
+        remark = ""
+        if opened.is_removed:
+            remark = str(Alarm.REMOVED_DEVICE)
+            journal.alarm(t, Alarm.REMOVED_DEVICE, now, account)
+        message = Message(
+            opened.message, account, False, text.text, opened.sent_at, now, Delivery.DELIVERED, remark
+        )
+        if t.history.add(message, opened.device.id, opened.content.encode()):
+            t.story.tell(opened.message, "received, decrypted and stored", now)
+            journal.write(t, Received(journal.UNNUMBERED, now, message))
+
+    def _mend(self, t: Tables, account: AccountId, opened: Opened) -> None:
+        """What their device could not open is sent again, as far as it was meant for it."""
+        now, device = self._ctx.clock.now(), t.devices.get(account, opened.device.id)
+        if device is None:
+            return
+        wanted: list[MessageId] = []
+        if (request := opened.content.get(ResendRequest)) is not None:
+            wanted += request.messages
+        if opened.content.get(SessionReset) is not None:
+            wanted += t.repair.unconfirmed(account, device.id, now - RESEND_WINDOW, MAX_RESENT)
+        resend(t, self._ctx, device, wanted[:MAX_RESENT])
+
+    # --- what did not open
+
+    def _lost(self, t: Tables, waiting: WaitingEnvelope, claim: Claim, error: EnvelopeError) -> None:
+        """Keep it for a look, show it, and offer a new session: once an hour for each claimed device."""
+        now, reason = self._ctx.clock.now(), str(error)
+        envelope = EnvelopeId(waiting.envelope)
+        claimed = claim.claimed_account.id, claim.claimed_device
+        t.undecryptable.add(Undecryptable(envelope, now, reason, *claimed, waiting.header, waiting.body))
+        t.story.tell(envelope, f"did not open: {reason}", now)
+        person, device = t.people.get(claimed[0]), t.devices.get(*claimed)
+        journal.alarm(t, Alarm.UNDECRYPTABLE, now, person.account if person else None, reason)
+        if person is None or person.standing is not Standing.CONTACT or device is None or not device.listed:
+            return
+        if error.reason in _MENDED and t.sessions.may_reset(device.id, now):
+            say(t, self._ctx, person.account, SessionReset(claim.session))
+            journal.alarm(t, Alarm.SESSION_RESET, now, person.account)
+
+
+def _trace(claim: Claim) -> MessageId:
+    """What the very bytes of a ratchet message are remembered by, beside the ids of messages."""
+    return MessageId(sha256(claim.message.encoded)[: MessageId.SIZE])
+
+
+def _place(t: Tables, letter: Unplaced, manifest: Manifest) -> Opened:
+    """Raises:
+    Unknown: a newer manifest may list the device.
+    EnvelopeError: WRONG_ACCOUNT.
+    """
+    known = t.devices.get(manifest.account.id, letter.claimed.device)
+    removed = (known.device,) if known is not None and not known.listed else ()
+    try:
+        return letter.place(manifest, removed)
+    except EnvelopeError as error:
+        if error.reason == EnvelopeFault.WRONG_DEVICE:
+            raise Unknown(manifest.account.id) from None
+        raise
+
+
+def _admit(t: Tables, manifest: Manifest, now: int) -> Standing | None:
+    """What the sender is to us; None: a stranger for whom there is no room."""
+    account = manifest.account
+    person = t.people.get(account.id)
+    if person is not None and person.standing is Standing.CONTACT:
+        return Standing.CONTACT
+    if not t.people.ask(account, manifest.name, now):
+        return None
+    return Standing.REQUEST
+
+
+def _keep_seal(t: Tables, manifest: Manifest, device: Device, shown: Introduction, now: int) -> None:
+    """The sender's seal key, so that the server need not be asked, and does not learn whom we answer."""
+    known = t.devices.get(manifest.account.id, device.id)
+    check = PrekeyCheck(Owner(manifest.account.id, device), now, known.seal if known else None)
+    try:
+        t.devices.keep_seal(manifest.account.id, device.id, check.seal(shown.seal))
+    except PrekeyError:
+        return  # an old one, after a newer came from elsewhere: the message itself is whole

@@ -1,0 +1,135 @@
+"""What the server pushes goes into the database; only then is the server told that it may forget it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from hushpost.client import journal
+from hushpost.client.context import Context
+from hushpost.client.following import fetch
+from hushpost.client.link import Link
+from hushpost.client.reading import Reader, Unlisted
+from hushpost.client.store import Epoch, Tables
+from hushpost.client.values import Alarm
+from hushpost.crypto.identity import ManifestHash
+from hushpost.errors import HushpostError, ProtocolError, Refused, Unreachable
+from hushpost.ids import AccountId
+from hushpost.wire.messages import (
+    Acknowledge,
+    Acknowledged,
+    Envelopes,
+    GetEnvelopes,
+    Taken,
+    WaitingEnvelope,
+)
+
+
+class TakenOver(Refused):
+    """Another connection of this very device receives now: another copy of the profile, perhaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many of a page were taken, and what has to be fetched before the next."""
+
+    count: int
+    missing: Unlisted | None
+
+
+class Receiver:
+    """Takes in one device's mailbox over one link.
+
+    Args:
+        epoch: of the server's store.
+        highest: the last sequence that waited when the device logged in.
+    """
+
+    def __init__(self, ctx: Context, link: Link, epoch: Epoch, highest: int) -> None:
+        self._ctx = ctx
+        self._link = link
+        self._epoch = epoch
+        self._highest = highest
+        self._reader = Reader(ctx)
+        self._caught_up = False
+
+    @property
+    def caught_up(self) -> bool:
+        """What waited when the device logged in is in the database."""
+        return self._caught_up
+
+    async def run(self) -> None:
+        """Until the link fails.
+
+        Raises:
+            TakenOver, Unreachable, ProtocolError.
+        """
+        await self._look_for_the_end()
+        while True:
+            event = await self._link.next_push()
+            if isinstance(event, Taken):
+                raise TakenOver("another connection of this device receives its messages now")
+            await self.take(event.envelopes)
+            self._note_end(event.envelopes[-1].sequence if event.envelopes else 0)
+
+    async def take(self, envelopes: Sequence[WaitingEnvelope]) -> None:
+        """Commit a page, then acknowledge it. A crash in between repeats nothing: repeats are known."""
+        rest, again = list(envelopes), False
+        while rest:
+            done = await self._ctx.change(partial(self._commit, envelopes=rest, again=again))
+            rest = rest[done.count :]
+            again = done.missing is not None
+            if done.missing is not None:
+                await self._fetch(done.missing.account)
+        sequences = [each.sequence for each in envelopes]
+        if sequences:
+            await self._link.ask(Acknowledge(0, bytes(self._epoch), sequences), Acknowledged)
+            self._ctx.outbox.ring()
+            self._ctx.schedule.ring()
+        for account, named in self._reader.take_unseen():
+            await self._look_after(account, named)
+
+    def _commit(self, t: Tables, envelopes: Sequence[WaitingEnvelope], *, again: bool) -> Progress:
+        for index, each in enumerate(envelopes):
+            missing = self._reader.take(t, each, again=again and index == 0)
+            if missing is not None:
+                return Progress(index, missing)
+            t.me.committed(self._epoch, each.sequence)
+        return Progress(len(envelopes), None)
+
+    async def _fetch(self, account: AccountId) -> None:
+        """Newer manifests of a sender. Where there are none, the message is refused at the next reading."""
+        try:
+            await fetch(self._ctx, self._link, account)
+        except (Unreachable, ProtocolError):
+            raise
+        except HushpostError:
+            return
+
+    async def _look_after(self, account: AccountId, named: ManifestHash) -> None:
+        """A sender named a manifest of theirs that we have not seen: the server should have it."""
+        await self._fetch(account)
+
+        def work(t: Tables) -> None:
+            if t.manifests.version_of(account, named) is None:
+                journal.alarm(t, Alarm.ROLLBACK, self._ctx.clock.now(), account)
+
+        await self._ctx.change(work)
+
+    # --- the end of what waits
+
+    async def _look_for_the_end(self) -> None:
+        """Where everything was read, or has expired at the server, no push will say so."""
+        position = await self._ctx.db.reading(lambda t: t.me.position())
+        after = position.committed if position.epoch == self._epoch else 0
+        if after < self._highest:
+            page = await self._link.ask(GetEnvelopes(0, bytes(self._epoch), after, 1, 1), Envelopes)
+            if page.envelopes:
+                return
+        self._note_end(self._highest)
+
+    def _note_end(self, sequence: int) -> None:
+        if not self._caught_up and sequence >= self._highest:
+            self._caught_up = True
+            self._ctx.status.touch()
