@@ -16,7 +16,6 @@ import typer
 
 from hushpost import __version__
 from hushpost.cli import account, checkup, classic, classic_server, people, reading, sending, serve, server
-from hushpost.cli.desk import Place
 from hushpost.client.profiles import DEFAULT_PROFILE
 from hushpost.errors import ExitCode, HushpostError
 from hushpost.untrusted import printable
@@ -45,7 +44,6 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def hush(
-    context: typer.Context,
     home: Annotated[
         Path | None, typer.Option(envvar="HUSH_HOME", metavar="DIR", help="Folder of all profiles.")
     ] = None,
@@ -57,7 +55,6 @@ def hush(
     ),
 ) -> None:
     """A self-hosted post office for end-to-end encrypted messages and files."""
-    context.obj = Place(home, profile)
 
 
 def main() -> NoReturn:

@@ -25,13 +25,6 @@ MAX_STDIN = 1 << 20
 """Bytes that are read from standard input: far more than the longest text."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """What stands before the subcommand."""
-
-    home: Path | None = None
-    profile: str = DEFAULT_PROFILE
-
-
 class Desk(msgspec.Struct, frozen=True):
     """Where a command is called, and how it answers. A profile is opened only when a command asks for it."""
 
@@ -40,9 +33,10 @@ class Desk(msgspec.Struct, frozen=True):
 
     @property
     def folder(self) -> Path:
-        """The profile's."""
-        place = self.context.find_object(Place) or Place()
-        return profile_folder(place.home, place.profile)
+        """The profile's. From the options before the subcommand, which completion parses and never calls."""
+        before = self.context.find_root().params
+        home = before.get("home")
+        return profile_folder(Path(home) if home else None, before.get("profile") or DEFAULT_PROFILE)
 
     def run(self, work: Callable[[Client], Awaitable[T]], doing: str = "", *, unattended: bool = False) -> T:
         """Open the profile, do the work, close it.

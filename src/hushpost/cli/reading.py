@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 CURSOR = "hush"
 """Whose place in the events `read` moves: what it has shown is not unread any more."""
 
+MANY = 10_000
+"""Events that `inbox` looks at, and says so where there are more."""
+
 app = typer.Typer()
 command = partial(command_with, app, Desk)
 
@@ -48,7 +51,7 @@ def inbox(desk: Desk) -> None:
 
     async def look(client: Client) -> tuple[HushpostError | None, list[Event], list[Contact]]:
         problem = await caught_up(client)
-        return problem, await client.pending(CURSOR), await client.contacts()
+        return problem, await client.pending(CURSOR, limit=MANY), await client.contacts()
 
     problem, events, people = desk.run(look, "fetching")
     known = {each.account: each for each in people}
@@ -69,6 +72,8 @@ def inbox(desk: Desk) -> None:
             typer.echo(f"a request: {words.who(each)}: hush contacts accept or block {each.account}")
         if not unread and not strangers:
             desk.notice("nothing waits")
+    if len(events) == MANY:
+        desk.notice(f"note: that is what the oldest {MANY:,} events came to; there are more")
     if alarms:
         desk.notice(f"ALARM: {len(alarms)} to be shown: hush read")
     _leave(desk, problem, [])
@@ -177,10 +182,17 @@ class Reader:
                 lost = f"{message_id} to {printable(contact.shown)} was not delivered: {printable(why)}"
                 self._desk.notice(f"ALARM: {lost}")
             case Alarmed(alarm=alarm):
-                about = await self._contact(event.contact) if event.contact else None
-                self._desk.notice(words.alarm(event, about.shown if about else ""))
+                name = await self._name(event.contact) if event.contact else ""
+                self._desk.notice(words.alarm(event, name))
                 self.alarms.append(alarm)
         sys.stdout.flush()
+
+    async def _name(self, account: AccountId) -> str:
+        """Of whoever an alarm is about: it may be nobody that we know."""
+        try:
+            return (await self._contact(account)).shown
+        except UsageError:
+            return str(account)
 
     async def _contact(self, account: AccountId) -> Contact:
         return await self._client.contact(str(account))
