@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from hushpost.errors import StoreFailed
+from hushpost.errors import StoreFailed, StoreFull
 from hushpost.ids import BlobId
 from hushpost.stores import blobfiles
 from hushpost.stores.blobfiles import FileBlobs
@@ -128,3 +129,28 @@ async def test_other_errors_of_the_disk_are_failures(tmp_path: Path) -> None:
     with pytest.raises(StoreFailed):
         await blobs.create(BLOB)
     await blobs.close()
+
+
+async def test_space_is_kept_free_for_what_was_begun(tmp_path: Path) -> None:
+    disk = os.statvfs(tmp_path)
+    free = disk.f_bavail * disk.f_frsize
+    blobs = FileBlobs(tmp_path, min_free_bytes=free // 4)
+    await blobs.create(BLOB, free // 2)
+    with pytest.raises(StoreFull):
+        await blobs.create(BlobId.random(), free // 2)
+    await blobs.create(BlobId.random(), 1)
+    await blobs.discard([BLOB])
+    await blobs.create(BlobId.random(), free // 2)
+    await blobs.close()
+
+
+async def test_folders_are_the_owners_only_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        blobs = FileBlobs(tmp_path / "blobs", min_free_bytes=0)
+        await blobs.create(BLOB)
+    finally:
+        os.umask(before)
+    await blobs.close()
+    folders = [path for path in (tmp_path / "blobs", *(tmp_path / "blobs").iterdir()) if path.is_dir()]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in folders] == [0o700, 0o700]

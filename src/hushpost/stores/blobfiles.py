@@ -11,6 +11,7 @@ import asyncio
 import errno
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -58,14 +59,16 @@ class FileBlobs:
         self._min_free = min_free_bytes
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="hush-blobs")
         self._growing: dict[BlobId, _Growth] = {}
+        self._making = threading.Lock()
+        self._made = False
 
     async def create(self, blob: BlobId, size: int = 0) -> None:
         promised = size + sum(growth.promised for growth in self._growing.values())
 
         def run() -> None:
             part = self._part(blob)
-            for folder in (self._folder, part.parent):
-                _make_private(folder)
+            self._make_folder()
+            part.parent.mkdir(mode=0o700, exist_ok=True)
             disk = os.statvfs(part.parent)
             check_disk(disk.f_bavail * disk.f_frsize, self._min_free, promised)
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -102,7 +105,9 @@ class FileBlobs:
                     raise BlobMissing("this blob is not as long as was said")
                 os.fsync(file)
             part.rename(final)
-            _sync_folder(final.parent)
+            # The new name is an entry of the inner folder, which may itself be new in the outer one.
+            for folder in (final.parent, self._folder):
+                _sync_folder(folder)
 
         growth = self._growing.pop(blob, _Growth())
         if growth.flush is not None:
@@ -154,6 +159,14 @@ class FileBlobs:
             await asyncio.wait(flushes)
         self._pool.shutdown(wait=False)
 
+    def _make_folder(self) -> None:
+        """Make the outer folder, once; an earlier process may have died before its name was durable."""
+        with self._making:
+            if not self._made:
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                _sync_folder(self._folder.parent)
+                self._made = True
+
     def _files(self) -> Iterator[Path]:
         """Every file that is ours by its name; anything else in the folder is not our business."""
         if self._folder.is_dir():
@@ -196,13 +209,6 @@ class FileBlobs:
             work.exception()
             raise cancelled
         return work.result()
-
-
-def _make_private(folder: Path) -> None:
-    """Make it, for its owner only, whatever the umask; durable, since what lies in it must be."""
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:

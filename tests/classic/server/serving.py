@@ -22,7 +22,8 @@ from hushpost.classic.payloads import (
     Request,
     SendPrefix,
 )
-from hushpost.classic.server.gateway import Gateway
+from hushpost.classic.server.fetch import Handover
+from hushpost.classic.server.gateway import DIRECT, Gateway
 from hushpost.ids import AccountId, MailboxId
 from hushpost.server.net import Acceptor, listen
 from hushpost.settings import ListenLimits
@@ -120,7 +121,7 @@ async def serving(
     folder: Path,
     limits: ListenLimits = GENEROUS,
     store_limits: StoreLimits | None = None,
-    portion: int = payloads.MAX_RESPONSE_PAYLOAD,
+    handover: Handover = DIRECT,
     store_type: type[MemoryStore] = MemoryStore,
 ) -> AsyncIterator[Served]:
     """Serve on loopback, with alice and bob registered, until the block ends."""
@@ -130,7 +131,7 @@ async def serving(
     listener = await asyncio.to_thread(listen, "127.0.0.1", 0)
     try:
         async with asyncio.TaskGroup() as tasks:
-            gateway = Gateway(store, blobs, limits, tasks, portion)
+            gateway = Gateway(store, blobs, limits, tasks, handover)
             acceptor = Acceptor(listener, gateway, limits, payloads.REFUSAL)
             for client, name in ((ALICE, "alice"), (BOB, "bob")):
                 await store.register(Account(AccountId(client), name, bytes(160)), MailboxId(client))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import select
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 
 from hushpost.classic.payloads import ClientId, MessageType
 from hushpost.classic.server.buffers import BUFFER_COUNT
+from hushpost.classic.server.fetch import Handover
 from hushpost.ids import MailboxId
 from hushpost.settings import ListenLimits
-from hushpost.stores.base import Delivery, Send
+from hushpost.stores.base import Delivery, Envelope, Send
 from tests.classic.server.serving import (
     ALICE,
     BOB,
@@ -176,7 +178,7 @@ async def test_a_reader_that_never_leaves_meets_the_deadline_and_sees_its_messag
 
 
 async def test_large_inboxes_come_in_portions_of_whole_messages(tmp_path: Path) -> None:
-    async with serving(tmp_path, portion=100_000) as served:
+    async with serving(tmp_path, handover=Handover(portion=100_000)) as served:
         sent = [bytes([number]) * 30_000 for number in range(10)]
         await fill(served, *sent, bytes(150_000), b"last")
         fetched = [await contents(served) for _ in range(6)]
@@ -221,3 +223,42 @@ async def test_stalled_readers_do_not_hold_the_shared_buffers(served: Served) ->
     assert await contents(served) == [LARGE]
     for peer in peers:
         peer.close()
+
+
+async def test_behind_a_relay_how_a_reader_leaves_proves_nothing(tmp_path: Path) -> None:
+    """A relay acknowledges what its client never gets, and passes a reset on as an orderly end."""
+    async with serving(tmp_path, handover=Handover(relayed=True)) as served:
+        await fill(served, b"one", LARGE)
+        assert await contents(served) == [b"one", LARGE]
+        await fill(served, b"two")
+        assert await contents(served) == [b"one", LARGE, b"two"]
+        assert await contents(served) == [b"two"]
+        assert await contents(served) == []
+
+
+async def test_a_newer_fetch_resets_one_that_has_everything_and_stays(served: Served) -> None:
+    """So that it does not show what the newer one shows, too."""
+    await fill(served, b"one")
+    async with await served.connect() as staying:
+        await staying.send(fetch_request(BOB))
+        assert len(parse_messages(await staying.receive_all())) == 1
+        newer = asyncio.ensure_future(contents(served))
+        await wait_for_reset(staying)
+        assert await newer == [b"one"]
+
+
+async def test_readers_that_stall_hold_no_memory(served: Served) -> None:
+    """Of a page that does not fit into the kernel nothing is kept: it is read again later."""
+    texts = [bytes([number]) * 60_000 for number in range(200)]
+    for text in texts:
+        await served.store.append(Send((Delivery(MailboxId(BOB), ALICE + bytes([MessageType.TEXT])),), text))
+    async with await served.connect() as stalled:
+        await stalled.send(fetch_request(BOB))
+        start = await stalled.receive(100_000)
+        await asyncio.to_thread(gc.collect)
+        held = [each for each in gc.get_objects() if isinstance(each, list) and len(each) > 1]
+        entries = [each for each in held if isinstance(each[0], tuple) and isinstance(each[0][0], Envelope)]
+        assert entries == []
+        messages = parse_messages(start + await stalled.receive_all())
+    assert [content for _, content in messages] == texts
+    assert await contents(served) == []

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
-from hushpost.classic.payloads import REFUSAL, STREAM_ABOVE, MessageType
+from hushpost.classic.payloads import (
+    REFUSAL,
+    STREAM_ABOVE,
+    MessageType,
+    Request,
+    SendPrefix,
+    request,
+)
 from hushpost.classic.server.buffers import BUFFER_COUNT
 from hushpost.errors import StoreFailed
 from hushpost.settings import ListenLimits
@@ -147,3 +155,27 @@ async def test_a_content_that_became_too_much_meanwhile_is_removed(tmp_path: Pat
             await peer.send(REQUEST[1_000_000:])
             assert await peer.receive_all() == REFUSAL
         assert served.leftovers() == []
+
+
+async def test_what_was_only_announced_earns_no_time(tmp_path: Path) -> None:
+    """70,000 bytes earn a second here; the 3 MB that the request speaks of would earn 43."""
+    async with serving(tmp_path, ListenLimits(request_deadline=0.2, min_rate=70_000)) as served:
+        begin = asyncio.get_running_loop().time()
+        async with await begun(served, 70_000) as peer:
+            assert await peer.receive_all() == REFUSAL
+        assert asyncio.get_running_loop().time() - begin < 30
+
+
+async def test_uploads_under_way_leave_the_reserve_of_the_disk_alone(tmp_path: Path) -> None:
+    """Each fits on its own; together they would not."""
+    size = 900 * 2**20
+    prefix = SendPrefix(BOB, MessageType.FILE, size).encode()
+    beginning = request(ALICE, Request.SEND_MESSAGE, len(prefix) + size) + prefix + bytes(70_000)
+    disk = os.statvfs(tmp_path)
+    reserve = disk.f_bavail * disk.f_frsize - size * 3 // 2
+    async with serving(tmp_path, store_limits=StoreLimits(min_free_bytes=reserve)) as served:
+        async with await served.connect() as first:
+            await first.send(beginning)
+            await until(lambda: len(served.leftovers()) == 1)
+            assert await served.exchange(beginning) == REFUSAL
+        await until(lambda: not served.leftovers())

@@ -67,6 +67,15 @@ class Channel:
         except BlockingIOError:
             return 0
 
+    def send_more(self, data: bytes) -> None:
+        """Hand over the beginning of an answer; the kernel keeps it until more comes, or the end.
+
+        Raises:
+            OSError: as `send_last`.
+        """
+        if self._socket.send(data, socket.MSG_MORE) < len(data):
+            raise BlockingIOError
+
     def send_last(self, data: bytes) -> None:
         """Hand over a small answer and end our side, in one segment.
 
@@ -75,8 +84,7 @@ class Channel:
         Raises:
             OSError: the peer is gone, or its window, open for a new connection, has no room.
         """
-        if self._socket.send(data, socket.MSG_MORE) < len(data):
-            raise BlockingIOError
+        self.send_more(data)
         self.half_close()
 
     def at_end(self) -> bool:

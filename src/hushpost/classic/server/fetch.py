@@ -13,13 +13,15 @@ from collections import OrderedDict
 from enum import Enum
 from typing import Protocol
 
+import msgspec
+
 from hushpost.classic import payloads
 from hushpost.classic.payloads import ClientId, MessageHeader, Response
 from hushpost.classic.server.buffers import BufferPool
 from hushpost.classic.server.channel import Channel, Interrupted
 from hushpost.errors import BlobMissing, HushpostError
 from hushpost.ids import MailboxId
-from hushpost.stores.base import Blobs, Envelope, Extent, Store
+from hushpost.stores.base import Attachment, Blobs, Envelope, Extent, Store
 from hushpost.wire.frames import ResponseHeader
 
 OVERHEAD = payloads.MESSAGE_ENTRY.size - (ClientId.SIZE + 1)
@@ -36,23 +38,39 @@ END_OF_SIDE = 1
 """The end of our side counts as one byte until it is acknowledged; it may cross with the reader's."""
 
 ACK_POLL_SECONDS = 0.01
-"""How often the kernel is asked whether the last bytes have arrived; it tells no other way."""
+ACK_POLL_MOST = 0.64
+"""How often the kernel is asked whether the last bytes have arrived, at first and after a while; it tells
+no other way, and many readers that stall must not keep us busy."""
 
 
 class Proof(Enum):
     """What a delivery has shown about its reader."""
 
-    NONE = "broken off, or ended by a newer one: nothing is known"
+    NONE = "nothing was there to be shown"
     ARRIVED = "every byte arrived, but the reader had ended its side before"
     READ = "every byte arrived, and the reader left in good order after that"
 
 
-class Connection(Protocol):
-    """What a delivery needs of the connection it answers."""
+class Handover(msgspec.Struct, frozen=True):
+    """How inboxes are handed over.
+
+    Attributes:
+        portion: bytes of one answer at most, unless a single message is larger.
+        relayed: readers come through something that ends and acknowledges connections itself, so that
+            how they leave proves nothing.
+    """
+
+    portion: int = payloads.MAX_RESPONSE_PAYLOAD
+    relayed: bool = False
+
+
+class Reader(Protocol):
+    """What a delivery needs of the connection that asked for it."""
 
     channel: Channel
 
-    def allow(self, size: int) -> None: ...
+    def allow(self, size: int) -> None:
+        """So many bytes went out: they earn a later deadline."""
 
     def close(self) -> None: ...
 
@@ -67,71 +85,73 @@ class Deliveries:
         store: Store,
         blobs: Blobs,
         buffers: BufferPool,
-        portion: int = payloads.MAX_RESPONSE_PAYLOAD,
+        handover: Handover,
     ) -> None:
-        """`portion`: bytes of one answer at most, unless a single message is larger."""
-        self._portion = portion
+        self._handover = handover
         self._store = store
         self._blobs = blobs
         self._buffers = buffers
         self._current: dict[MailboxId, _Delivery] = {}
         self._unproven: OrderedDict[MailboxId, int] = OrderedDict()
 
-    async def deliver(self, connection: Connection, mailbox: MailboxId) -> None:
+    async def deliver(self, reader: Reader, mailbox: MailboxId) -> None:
         """Send what waits in the mailbox, delete it if the reader proves to have it, and close."""
-        delivery = _Delivery(connection.channel)
+        delivery = _Delivery(reader.channel)
         previous = self._current.get(mailbox)
         self._current[mailbox] = delivery
         try:
             if previous is not None:
                 previous.channel.interrupt()
                 await previous.concluded.wait()
-            await self._conduct(connection, mailbox)
+            await self._conduct(reader, mailbox)
         finally:
             delivery.concluded.set()
             if self._current.get(mailbox) is delivery:
                 del self._current[mailbox]
 
-    async def _conduct(self, connection: Connection, mailbox: MailboxId) -> None:
-        extent = await self._store.extent(mailbox, max_size=self._portion, overhead=OVERHEAD)
+    async def _conduct(self, reader: Reader, mailbox: MailboxId) -> None:
+        extent = await self._store.extent(mailbox, max_size=self._handover.portion, overhead=OVERHEAD)
         size = extent.size + extent.count * OVERHEAD
-        connection.allow(size)
-        header = ResponseHeader(payloads.VERSION, Response.MESSAGES, size).encode()
-        writer = _AnswerWriter(connection.channel)
+        writer = _AnswerWriter(reader)
+        proof = Proof.NONE
         try:
-            writer.add(header)
+            writer.begin(ResponseHeader(payloads.VERSION, Response.MESSAGES, size).encode())
             await self._send_entries(writer, mailbox, extent)
-            await writer.finish()
+            reader.channel.half_close()
+            if extent.count:
+                proof = await _await_proof(reader.channel, writer.ended_early)
         except (OSError, Interrupted, HushpostError):
-            connection.abort()  # whoever still reads shall see that the answer is incomplete
+            reader.abort()  # whoever still reads shall see that the answer is incomplete, or not theirs
             return
-        proof = await _await_proof(connection.channel, writer.ended_early) if extent.count else Proof.NONE
         await self._conclude(mailbox, extent.last, proof)
-        connection.close()
+        reader.close()
 
     async def _send_entries(self, writer: _AnswerWriter, mailbox: MailboxId, extent: Extent) -> None:
-        after, count = 0, 0
+        """Send page by page. While a reader makes us wait, its page is let go and read again later."""
+        after, count, sent = 0, 0, 0
         while after < extent.last:
             page = await self._store.read(mailbox, after=after, max_count=PAGE_COUNT, max_bytes=PAGE_BYTES)
-            for envelope in page:
-                if envelope.sequence > extent.last:
+            entries = _entries(page, extent.last)
+            data = memoryview(b"".join(entry for _, entry in entries))[sent:]
+            taken = writer.send(data)
+            blocked = taken < len(data)
+            sent += taken
+            for envelope, entry in entries:
+                if sent < len(entry):
                     break
-                writer.add(_entry_header(envelope))
-                writer.add(envelope.body)
-                if writer.full:
-                    await writer.flush()
+                sent -= len(entry)
+                after, count = envelope.sequence, count + 1
                 if envelope.attachment:
-                    await self._send_blob(writer, envelope)
-                count += 1
-            after = page[-1].sequence if page else extent.last
+                    await self._send_blob(writer, envelope.attachment)
+            if not entries:
+                break
+            del page, entries, data
+            if blocked:
+                await writer.channel.writable()
         if count != extent.count:
             raise ConnectionAbortedError("the inbox changed under its delivery")
 
-    async def _send_blob(self, writer: _AnswerWriter, envelope: Envelope) -> None:
-        attachment = envelope.attachment
-        if attachment is None:
-            return
-        await writer.flush()
+    async def _send_blob(self, writer: _AnswerWriter, attachment: Attachment) -> None:
         offset = 0
         while offset < attachment.size:
             async with self._buffers.lend() as buffer:
@@ -139,16 +159,16 @@ class Deliveries:
                 read = await self._blobs.read_into(attachment.blob, offset, wanted)
                 if not read:
                     raise BlobMissing("a stored content is shorter than it was")
-                sent = writer.send_now(wanted[:read])
+                sent = writer.send(wanted[:read])
             offset += sent
             if sent < read:
                 await writer.channel.writable()
 
     async def _conclude(self, mailbox: MailboxId, last: int, proof: Proof) -> None:
-        if proof is Proof.READ:
+        if proof is Proof.READ and not self._handover.relayed:
             self._unproven.pop(mailbox, None)
             await self._store.ack_up_to(mailbox, last)
-        elif proof is Proof.ARRIVED:
+        elif proof is not Proof.NONE:
             arrived_before = min(self._unproven.pop(mailbox, 0), last)
             self._unproven[mailbox] = last
             if len(self._unproven) > MAX_UNPROVEN:
@@ -166,39 +186,40 @@ class _Delivery:
 
 
 class _AnswerWriter:
-    """Gathers small pieces into few sends, and notices a reader that ends its side too early."""
+    """Hands an answer to the kernel, and notices a reader that ends its side too early."""
 
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+    def __init__(self, reader: Reader) -> None:
+        self.channel = reader.channel
         self.ended_early = False
-        self._gathered = bytearray()
+        self._reader = reader
 
-    @property
-    def full(self) -> bool:
-        return len(self._gathered) >= PAGE_BYTES
-
-    def add(self, piece: bytes) -> None:
-        self._gathered += piece
-
-    async def flush(self) -> None:
-        gathered = bytes(self._gathered)
-        self._gathered.clear()
+    def begin(self, header: bytes) -> None:
+        """Send the header, which waits in the kernel for what follows: a small answer is one segment."""
         self._look()
-        await self.channel.send_all(gathered)
+        self.channel.send_more(header)
 
-    def send_now(self, piece: memoryview) -> int:
+    def send(self, piece: memoryview) -> int:
         """What the kernel takes of it at once."""
         self._look()
-        return self.channel.send(piece)
-
-    async def finish(self) -> None:
-        """Send the rest, then end our side."""
-        await self.flush()
-        self.channel.half_close()
+        sent = self.channel.send(piece)
+        self._reader.allow(sent)
+        return sent
 
     def _look(self) -> None:
         """Before each send: an end-of-file seen now came before the last byte was sent."""
         self.ended_early = self.ended_early or self.channel.at_end()
+
+
+def _entries(page: list[Envelope], last: int) -> list[tuple[Envelope, bytes]]:
+    """The envelopes of this delivery with what is sent of them here, up to the first with a content apart."""
+    entries: list[tuple[Envelope, bytes]] = []
+    for envelope in page:
+        if envelope.sequence > last:
+            break
+        entries.append((envelope, _entry_header(envelope) + envelope.body))
+        if envelope.attachment:
+            break
+    return entries
 
 
 def _entry_header(envelope: Envelope) -> bytes:
@@ -207,19 +228,22 @@ def _entry_header(envelope: Envelope) -> bytes:
 
 
 async def _await_proof(channel: Channel, ended_early: bool) -> Proof:
-    """Wait for the reader to leave, after the answer and the end of our side were sent."""
-    try:
-        if not ended_early:
-            await _end_of_peer(channel)
-            if channel.unsent() <= END_OF_SIDE:
-                channel.check()
-                return Proof.READ
-        while channel.unsent() > END_OF_SIDE:
+    """Wait for the reader to leave, after the answer and the end of our side were sent.
+
+    Raises:
+        OSError, Interrupted: there is no proof: reset, too late, or ended by a newer fetch.
+    """
+    if not ended_early:
+        await _end_of_peer(channel)
+        if channel.unsent() <= END_OF_SIDE:
             channel.check()
-            await asyncio.sleep(ACK_POLL_SECONDS)
+            return Proof.READ
+    pause = ACK_POLL_SECONDS
+    while channel.unsent() > END_OF_SIDE:
         channel.check()
-    except (OSError, Interrupted):
-        return Proof.NONE
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, ACK_POLL_MOST)
+    channel.check()
     return Proof.ARRIVED
 
 

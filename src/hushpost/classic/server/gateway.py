@@ -19,7 +19,7 @@ from hushpost.classic import payloads
 from hushpost.classic.payloads import ClientId, Registration, Request, Response, SendPrefix
 from hushpost.classic.server.buffers import BufferPool
 from hushpost.classic.server.channel import SCRATCH, Channel, Interrupted
-from hushpost.classic.server.fetch import Deliveries
+from hushpost.classic.server.fetch import Deliveries, Handover
 from hushpost.classic.server.upload import Uploads
 from hushpost.errors import HushpostError, ProtocolError, StoreError, StoreFailed
 from hushpost.ids import AccountId, MailboxId
@@ -44,6 +44,9 @@ LIST_PAGE = 1_000
 MAX_KNOWN = 100_000
 """Client ids remembered as registered, so that a send need not ask the database: some 10 MB."""
 
+DIRECT = Handover()
+"""Whole inboxes, to readers whose connections end here."""
+
 log = structlog.get_logger()
 
 
@@ -56,16 +59,15 @@ class Gateway:
         blobs: Blobs,
         limits: ListenLimits,
         tasks: asyncio.TaskGroup,
-        portion: int = payloads.MAX_RESPONSE_PAYLOAD,
+        handover: Handover = DIRECT,
     ) -> None:
-        """`portion`: bytes of one inbox answer at most."""
         self.loop = asyncio.get_running_loop()
         self.store = store
         self.limits = limits
         self.tasks = tasks
         buffers = BufferPool()
         self.uploads = Uploads(blobs, buffers)
-        self.deliveries = Deliveries(store, blobs, buffers, portion)
+        self.deliveries = Deliveries(store, blobs, buffers, handover)
         self._known: set[bytes] = set()
 
     def __call__(self, accepted: socket.socket, release: Callable[[Connection], None]) -> Connection:
@@ -142,7 +144,7 @@ class Connection:
             self._end()
 
     def allow(self, size: int) -> None:
-        """Extend the deadline by what so many bytes may take."""
+        """Extend the deadline: so many bytes went by, and may have taken their time."""
         self.deadline += size / self._gateway.limits.min_rate
 
     def _end(self) -> None:
@@ -287,7 +289,6 @@ class Connection:
             raise ProtocolError("no other request is that large")
         prefix = SendPrefix.decode(raw_prefix, header.payload_size)
         head = self._take_chunk()
-        self.allow(prefix.content_size)
         self._run(self._upload(header.client_id, prefix, head))
 
     def _take_chunk(self) -> bytes:
@@ -300,7 +301,7 @@ class Connection:
         await self._require(sender)
         mailbox = MailboxId(prefix.recipient)
         await gateway.store.admit(mailbox, prefix.content_size)
-        blob = await gateway.uploads.receive(self.channel, self._decoder, head, prefix.content_size)
+        blob = await gateway.uploads.receive(self, self._decoder, head, prefix.content_size)
         delivery = Delivery(mailbox, sender + bytes((prefix.message_type,)))
         send = Send((delivery,), b"", attachment=Attachment(blob, prefix.content_size))
         try:
@@ -334,7 +335,6 @@ class Connection:
         store = self._gateway.store
         extent = await store.accounts_extent()
         size = (extent.count - 1) * payloads.LIST_ENTRY.size
-        self.allow(size)
         self._stage = Stage.ANSWERING
         await self.channel.send_all(ResponseHeader(payloads.VERSION, Response.CLIENTS, size).encode())
         last = 0
@@ -346,7 +346,9 @@ class Connection:
                 for _, account in page
                 if account.id != client
             )
-            await self.channel.send_all(b"".join(entries))
+            answer = b"".join(entries)
+            await self.channel.send_all(answer)
+            self.allow(len(answer))
         self.channel.half_close()
         self._linger()
 

@@ -143,7 +143,7 @@ class _Import:
         if content.size <= STREAM_ABOVE:
             return await self._blocking(_exactly, content, content.size), None
         blob = BlobId.random()
-        await self._blobs.create(blob)
+        await self._blobs.create(blob, content.size)
         for offset in range(0, content.size, PIECE):
             piece = await self._blocking(_exactly, content, min(PIECE, content.size - offset))
             await self._blobs.write(blob, offset, memoryview(piece))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from hushpost.classic.server.buffers import BufferPool
 from hushpost.classic.server.channel import Channel
 from hushpost.errors import ProtocolError
@@ -13,6 +15,15 @@ WAKE_AT = 256 * 1024
 """Bytes that the kernel gathers before it wakes us: a slow sender costs no small writes."""
 
 
+class Sender(Protocol):
+    """What an upload needs of the connection that brings it."""
+
+    channel: Channel
+
+    def allow(self, size: int) -> None:
+        """So many bytes came in: they earn a later deadline."""
+
+
 class Uploads:
     """Receives contents into blobs."""
 
@@ -21,7 +32,7 @@ class Uploads:
         self._buffers = buffers
 
     async def receive(
-        self, channel: Channel, decoder: FrameDecoder[RequestHeader], head: bytes, size: int
+        self, sender: Sender, decoder: FrameDecoder[RequestHeader], head: bytes, size: int
     ) -> BlobId:
         """Receive `size` bytes, of which `head` has come already, into a finished blob.
 
@@ -32,8 +43,9 @@ class Uploads:
             ConnectionError, Interrupted, StoreFull.
         """
         blob = BlobId.random()
+        channel = sender.channel
         try:
-            await self._blobs.create(blob)
+            await self._blobs.create(blob, size)
             if head:
                 await self._blobs.write(blob, 0, memoryview(head))
             offset = len(head)
@@ -47,6 +59,7 @@ class Uploads:
                     if isinstance(chunk, Chunk):
                         await self._blobs.write(blob, offset, chunk.data)
                         offset += len(chunk.data)
+                        sender.allow(len(chunk.data))
             await self._blobs.finish(blob, size)
         except BaseException:
             await self._blobs.discard([blob])
