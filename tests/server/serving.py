@@ -117,6 +117,8 @@ async def serving(
                 yield Served(listener.getsockname()[:2], office, store, acceptor)
             finally:
                 await acceptor.stop()
+    except BaseExceptionGroup as group:  # a test that fails shall say why, and not that tasks ended
+        raise group.exceptions[0] from None
     finally:
         await store.close()
 

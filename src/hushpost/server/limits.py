@@ -19,6 +19,9 @@ from hushpost.wire.messages import ErrorCode
 BUCKETS_KEPT = 50_000
 """Of each kind, some 10 MB. The one that was used least recently is forgotten first, and thereby filled."""
 
+ROUNDING = 1.000001
+"""Times are added up as floats: a millionth of a span is not worth a refusal."""
+
 
 class Buckets:
     """All buckets of one kind.
@@ -48,9 +51,10 @@ class Buckets:
         now = self._clock()
         full_at = self._full_at.pop(key, 0.0)  # put back at the end: the dictionary is in order of use
         emptied = max(full_at, now) + self._each
-        if emptied - now > self._span * 1.000001:
+        missing = emptied - now - self._span * ROUNDING
+        if missing > 0:
             self._full_at[key] = full_at
-            raise Refusal(ErrorCode.RATE_LIMITED, retry_after=math.ceil(emptied - now - self._span))
+            raise Refusal(ErrorCode.RATE_LIMITED, retry_after=math.ceil(missing))
         self._full_at[key] = emptied
         if len(self._full_at) > self._kept:
             del self._full_at[next(iter(self._full_at))]

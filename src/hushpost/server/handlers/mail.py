@@ -55,12 +55,12 @@ async def get(office: Office, peer: Peer, request: GetEnvelopes) -> Envelopes:
     office.budgets.fetches.take(peer.account)
     count = min(max(request.max_count, 1), MAX_PAGE_COUNT)
     size = min(request.max_bytes, MAX_PAGE_BYTES)
-    # One more, and room for the largest: so what does not fit shows that there is more.
+    # One more, and room for it behind the largest: so what does not fit shows that there is more.
     found = await office.store.read(
         peer.mailbox,
         after=_cursor(office, request.epoch, request.after),
         max_count=count + 1,
-        max_bytes=size + MAX_ENVELOPE,
+        max_bytes=max(size, MAX_ENVELOPE) + MAX_ENVELOPE,
     )
     page = _fitting(found, count, size)
     envelopes = [waiting_envelope(each) for each in page]
