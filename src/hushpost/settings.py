@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import StrEnum
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import msgspec
@@ -44,12 +45,17 @@ class ListenLimits(msgspec.Struct, frozen=True):
 
 
 class ClassicSettings(msgspec.Struct, frozen=True):
-    """Where the classic server listens and keeps its data."""
+    """Where the classic server listens and keeps its data.
+
+    Attributes:
+        relayed: its clients come through something that ends and acknowledges connections itself.
+    """
 
     host: str
     port: int
     data: Path
     limits: ListenLimits = ListenLimits()
+    relayed: bool = False
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -167,17 +173,44 @@ def parse_rates(texts: Sequence[str]) -> Rates:
     return msgspec.structs.replace(Rates(), **changed)
 
 
+_LABEL = r"[A-Za-z0-9_-]{1,63}"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
+_PORT = re.compile(r"[0-9]{1,5}")
+
+
 def parse_address(text: str) -> tuple[str, int]:
     """Read `HOST:PORT` or `[IPV6]:PORT`. Port 0 lets the system choose.
 
     Raises:
-        UsageError: not of this form.
+        UsageError: not of this form, or no host that could exist.
     """
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+    host, _, port = text.rpartition(":")
+    number = parse_port(port)
+    if number is None or not (_is_ipv6(host[1:-1]) if host[:1] + host[-1:] == "[]" else _is_host(host)):
         raise UsageError(f"{text!r} is not an address", hint="write HOST:PORT, such as 127.0.0.1:1234")
-    return host, int(port)
+    return host.removeprefix("[").removesuffix("]"), number
+
+
+def parse_port(text: str) -> int | None:
+    """A port number, 0 included, or None for whatever else it is, however long."""
+    number = int(text) if _PORT.fullmatch(text) else None
+    return number if number is not None and number <= 65535 else None
+
+
+def _is_host(text: str) -> bool:
+    """An IPv4 address or a name; one in other letters is judged by what the resolver would be asked."""
+    try:
+        return _HOST.fullmatch(text if text.isascii() else text.encode("idna").decode()) is not None
+    except UnicodeError:
+        return False
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_port_file(path: Path) -> int:
@@ -195,8 +228,8 @@ def read_port_file(path: Path) -> int:
         ) from None
     except (OSError, UnicodeDecodeError):
         raise ProfileError(f"{path.name} cannot be read", hint="it needs one line: the port") from None
-    if not (first.isascii() and first.isdigit() and 0 < int(first) <= 65535):
+    if not (port := parse_port(first)):
         raise ProfileError(
             f"{path.name} does not begin with a port number", hint="write a number from 1 to 65535 into it"
         )
-    return int(first)
+    return port

@@ -290,6 +290,13 @@ def test_a_reader_that_leaves_is_no_error(alice: Person) -> None:
         (("send",), 2, "RECIPIENT"),
         (("no-such-command",), 2, "no-such-command"),
         (("list", "--timeout", "0"), 2, "timeout"),
+        (("list", "--timeout", "inf"), 2, "timeout"),
+        (("list", "--timeout", "1e20"), 2, "timeout"),
+        (("list", "--timeout", "nan"), 2, "timeout"),
+        (("whoami", "--timeout", "86400"), 3, "me.info"),
+        (("register", "carol", "--server", "127.0.0.1:0"), 2, "'127.0.0.1:0' is not an address"),
+        (("register", "carol", "--server", "a..b:1"), 2, "'a..b:1' is not an address"),
+        (("register", "carol", "--server", "9" * 5000), 2, "is not an address"),
     ],
 )
 def test_what_goes_wrong_is_said_in_a_sentence(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
     from hushpost.classic.client.requests import ClassicClient
 
 
+MAX_TIMEOUT = 86_400.0
+"""A day: far more is no waiting but a mistake, and more than the system can count."""
+
+
+def _number(seconds: float) -> float:
+    """Not-a-number is neither below nor above any bound."""
+    if math.isnan(seconds):
+        raise typer.BadParameter("nan is not a number of seconds")
+    return seconds
+
+
 class Session(msgspec.Struct, frozen=True):
     """What the common options say. Everything is opened only when a command asks for it."""
 
@@ -27,9 +39,16 @@ class Session(msgspec.Struct, frozen=True):
     server: Annotated[
         str, typer.Option("--server", metavar="HOST:PORT", help="Instead of what server.info says.")
     ] = ""
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the server.")] = (
-        DEFAULT_TIMEOUT
-    )
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            min=0.1,
+            max=MAX_TIMEOUT,
+            callback=_number,
+            help="Seconds to wait for the server: to connect, and for each 4 KiB that move.",
+        ),
+    ] = DEFAULT_TIMEOUT
 
     @property
     def profile(self) -> Profile:

@@ -6,6 +6,7 @@ import queue
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -33,10 +34,17 @@ def test_addresses(text: str, address: tuple[str, int]) -> None:
     assert Address.parse(str(Address.parse(text))) == address
 
 
-@pytest.mark.parametrize("text", ["", "host", "127.0.0.1", ":1", "host:", "host:-1", "host:65536", "host:1x"])
+@pytest.mark.parametrize(
+    "text", ["", "host", "127.0.0.1", ":1", "host:", "host:-1", "host:65536", "host:1x", "0", "host:0"]
+)
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(UsageError):
         Address.parse(text)
+
+
+def test_a_host_alone_is_quoted_as_it_was_given() -> None:
+    with pytest.raises(UsageError, match=r"^'127\.0\.0\.1' is"):
+        Address.parse("127.0.0.1")
 
 
 def test_nobody_listens() -> None:
@@ -113,6 +121,41 @@ def test_a_dripping_server_is_left() -> None:
         link.send(bytes(22))
         with pytest.raises(Unreachable, match="in time"):
             list(link.answer(Limits(max_payload=1 << 30, collect=0)))
+
+
+def slowly(size: int) -> Script:
+    """Take a request of so many bytes over a line that carries 64 KiB in 30 ms; answer then."""
+
+    def play(client: socket.socket) -> None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        pace, left = threading.Event(), size
+        while left:
+            pace.wait(0.03)
+            left -= len(client.recv(min(left, 1 << 16)))
+        client.sendall(ANSWER)
+
+    return play
+
+
+def test_a_slow_line_is_no_silence() -> None:
+    """What the kernel holds takes much longer than the timeout, first to send and then to be answered."""
+    with serving(slowly(5 << 20)) as address, Link(address, 0.2) as link:
+        for _ in range(5):
+            assert link.send(bytes(1 << 20))
+        [frame] = link.answer(SMALL)
+        assert isinstance(frame, Frame)
+
+
+def test_a_server_that_stops_taking_is_left() -> None:
+    stopped = threading.Event()
+
+    def wait(client: socket.socket) -> None:
+        stopped.wait(20)
+
+    with serving(playing(then=wait)) as address, Link(address, 0.2) as link:
+        with pytest.raises(Unreachable, match="in time"):
+            link.send(bytes(64 << 20))
+        stopped.set()
 
 
 def test_a_refusal_with_a_reset_is_read() -> None:

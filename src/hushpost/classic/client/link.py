@@ -7,15 +7,18 @@ when it refuses a request that it has not read to the end; its answer can still 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import struct
+import sys
+import termios
 import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from hushpost.errors import Unreachable
-from hushpost.settings import parse_address
+from hushpost.errors import Unreachable, UsageError
+from hushpost.settings import parse_address, parse_port
 from hushpost.wire.frames import EndOfStream, Event, Frame, FrameDecoder, FrameEnd, Limits, ResponseHeader
 
 DEFAULT_HOST = "127.0.0.1"
@@ -23,7 +26,7 @@ DEFAULT_TIMEOUT = 30.0
 """Seconds. The original's server itself gives up after 10 of silence."""
 
 MIN_PROGRESS = 4096
-"""An answer must bring so many bytes in each timeout, so that a dripping server cannot hold us."""
+"""So many bytes must move in each timeout, so that a dripping server cannot hold us."""
 
 RECEIVE = 1 << 20
 _ABORT = struct.pack("ii", 1, 0)
@@ -44,7 +47,10 @@ class Address(NamedTuple):
             UsageError: anything else. The original reads "127.0.0.1" as port 127; this does not.
         """
         text = text.strip()
-        return cls(*parse_address(text if ":" in text else f"{DEFAULT_HOST}:{text}"))
+        host, port = parse_address(text) if ":" in text else (DEFAULT_HOST, parse_port(text))
+        if not port:  # a server may let the system choose one; a client has to know it
+            raise UsageError(f"{text!r} is not an address", hint="write HOST:PORT, such as 127.0.0.1:1234")
+        return cls(host, port)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -70,6 +76,7 @@ class Link:
                 f"no connection to {address}: {_reason(error)}",
                 hint="is the server running, and is its address right?",
             ) from None
+        self._sent = self._taken = 0
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -82,14 +89,23 @@ class Link:
         self._socket.close()
 
     def send(self, data: bytes | memoryview) -> bool:
-        """Send it all. False if the server has stopped listening: its answer may say why."""
-        try:
-            self._socket.settimeout(self._timeout)
-            self._socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
-            return False
-        except OSError as error:
-            raise _broken(error) from None
+        """Send it all, however long that takes, as long as the server goes on taking it.
+
+        False if the server has stopped listening: its answer may say why.
+        """
+        view = memoryview(data)
+        self._socket.settimeout(self._timeout)
+        while view:
+            try:
+                count = self._socket.send(view)
+            except (BrokenPipeError, ConnectionResetError):
+                return False
+            except OSError as error:
+                if isinstance(error, TimeoutError) and self._goes_on_taking():
+                    continue
+                raise _broken(error) from None
+            self._sent += count
+            view = view[count:]
         return True
 
     def answer(self, limits: Limits) -> Iterator[Event[ResponseHeader]]:
@@ -125,6 +141,9 @@ class Link:
                 self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
                 count = self._socket.recv_into(buffer)
             except OSError as error:
+                if isinstance(error, TimeoutError) and self._goes_on_taking():
+                    deadline = time.monotonic() + self._timeout
+                    continue
                 raise _broken(error) from None
             if not count:
                 return
@@ -132,6 +151,16 @@ class Link:
             yield buffer[:count]
             if progress >= MIN_PROGRESS:
                 deadline, progress = time.monotonic() + self._timeout, 0
+
+    def _goes_on_taking(self) -> bool:
+        """Since the last call, the server has taken enough of what we sent.
+
+        Over a slow line the kernel holds megabytes of it for many seconds, in which neither our sending
+        goes on nor an answer comes.
+        """
+        held = int.from_bytes(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        before, self._taken = self._taken, self._sent - held
+        return self._taken - before >= MIN_PROGRESS
 
 
 def _broken(error: OSError) -> Unreachable:
