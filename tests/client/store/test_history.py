@@ -171,6 +171,7 @@ class TestStory:
 
     def test_ends_somewhere(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(history, "MAX_STORIES", 10)
+        monkeypatch.setattr(history, "TRIM_EVERY", 5)
         subject = MessageId(bytes(16))
         with store.transaction() as t:
             for number in range(25):

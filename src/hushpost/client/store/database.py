@@ -18,10 +18,11 @@ class Database:
         self._connection = connection
         self._inside = False
         self._reading = False
+        self._noted = False
 
     def enter(self, *, reading: bool) -> None:
         """A transaction has begun."""
-        self._inside, self._reading = True, reading
+        self._inside, self._reading, self._noted = True, reading, False
 
     def leave(self) -> None:
         """It has ended."""
@@ -50,6 +51,14 @@ class Database:
         row = self.row(statement, *parameters)
         return 0 if row is None or row[0] is None else int(row[0])
 
+    def added(self, statement: str, *parameters: object) -> int:
+        """Insert a row; its number.
+
+        Not by RETURNING, for which SQLite opens a savepoint, at each of which the search index goes to disk.
+        """
+        self._execute(statement, parameters)
+        return self.number("SELECT last_insert_rowid()")
+
     def changed(self, statement: str, *parameters: object) -> bool:
         """Run it; whether it changed any row."""
         self._execute(statement, parameters)
@@ -57,7 +66,9 @@ class Database:
 
     def key_material_went(self) -> None:
         """Note, in this transaction, that the log must be emptied: see `Store.purge`."""
-        self.run("UPDATE upkeep SET purge_due = 1 WHERE purge_due = 0")
+        if not self._noted:
+            self.run("UPDATE upkeep SET purge_due = 1 WHERE only = 1 AND purge_due = 0")
+            self._noted = True
 
     def _execute(self, statement: str, parameters: tuple[object, ...]) -> sql.Cursor:
         if not self._inside:

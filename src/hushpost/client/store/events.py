@@ -36,9 +36,7 @@ class EventTable:
 
     def add(self, payload: bytes, now: int) -> int:
         """Its number. Followers see it when this transaction is committed."""
-        number = self._db.number(
-            "INSERT INTO event (at, payload) VALUES (?, ?) RETURNING number", now, payload
-        )
+        number = self._db.added("INSERT INTO event (at, payload) VALUES (?, ?)", now, payload)
         if number % TRIM_EVERY == 0:
             self._trim(number)
         return number

@@ -96,9 +96,9 @@ class OutboxTable:
         self, message: MessageId, account: AccountId, content: bytes, now: int, *, silent: bool = False
     ) -> Draft:
         """A draft, at the end of its account's queue."""
-        number = self._db.number(
+        number = self._db.added(
             "INSERT INTO outgoing (message, account, silent, state, made_at, not_before, attempts, reason,"
-            " content) VALUES (?, ?, ?, 'draft', ?, 0, 0, '', ?) RETURNING number",
+            " content) VALUES (?, ?, ?, 'draft', ?, 0, 0, '', ?)",
             message,
             account,
             int(silent),

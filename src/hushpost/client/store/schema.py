@@ -216,7 +216,6 @@ _WHAT_HAPPENED = (
         at INTEGER NOT NULL,
         what TEXT NOT NULL
     ) STRICT""",
-    "CREATE INDEX story_of ON story (subject)",
     """CREATE TABLE event (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         at INTEGER NOT NULL,
