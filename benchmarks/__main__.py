@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import contents, envelopes, fetches, idle, sends
+from benchmarks import contents, envelopes, fetches, idle, post_store, sends
 
 
 class Benchmark(StrEnum):
@@ -18,6 +18,7 @@ class Benchmark(StrEnum):
     CONTENTS = "contents"
     IDLE = "idle"
     ENVELOPES = "envelopes"
+    POST_STORE = "post-store"
 
 
 MAINS = {
@@ -26,6 +27,7 @@ MAINS = {
     Benchmark.CONTENTS: contents.main,
     Benchmark.IDLE: idle.main,
     Benchmark.ENVELOPES: envelopes.main,
+    Benchmark.POST_STORE: post_store.main,
 }
 
 

@@ -40,21 +40,21 @@ def account_usage(db: sql.Connection, account: AccountId) -> dict[str, str]:
 
 def _holdings(db: sql.Connection, account: AccountId) -> Holdings:
     row = db.execute(
-        "SELECT number, name FROM account WHERE id = ? AND token_hash IS NOT NULL", (sql.binary(account),)
+        "SELECT name FROM account WHERE id = ? AND token_hash IS NOT NULL", (sql.binary(account),)
     ).fetchone()
     if row is None:
         raise UnknownAccount("no such account")
-    number, name = row
+    identity = sql.binary(account)
     manifests, manifest_bytes = db.execute(
-        "SELECT count(*), sum(length(manifest)) FROM manifest WHERE account = ?", (number,)
+        "SELECT count(*), sum(length(manifest)) FROM manifest WHERE account = ?", (identity,)
     ).fetchone()
     listed, removed, fallback_keys, seal_keys, one_time_keys, retired = db.execute(
-        _DEVICES, (number,)
+        _DEVICES, (identity,)
     ).fetchone()
-    envelopes, envelope_bytes, requests, request_bytes = db.execute(_ENVELOPES, (number,)).fetchone()
+    envelopes, envelope_bytes, requests, request_bytes = db.execute(_ENVELOPES, (identity,)).fetchone()
     return Holdings(
         account=account,
-        name=name,
+        name=row[0],
         manifests=manifests,
         manifest_bytes=manifest_bytes,
         listed=listed,

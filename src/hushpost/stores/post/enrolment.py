@@ -60,12 +60,11 @@ def enroll(tables: PostTables, account: NewAccount, invitation: TokenHash | None
     ):
         raise IdTaken("this id is taken")
     tables.check_room()
-    (number,) = db.execute(
-        "INSERT INTO account (id, name, version, token_hash) VALUES (?,?,1,?) RETURNING number",
-        (identity, account.name, sql.binary(account.token_hash)),
-    ).fetchall()[0]
-    db.execute("INSERT INTO manifest VALUES (?,1,?)", (number, sql.binary(account.manifest)))
-    device = _insert_device(tables, number, account.device)
+    db.execute(
+        "INSERT INTO account VALUES (?,?,1,?)", (identity, account.name, sql.binary(account.token_hash))
+    )
+    db.execute("INSERT INTO manifest VALUES (?,1,?)", (identity, sql.binary(account.manifest)))
+    device = _insert_device(tables, account.id, account.device)
     publishing.set_seal_key(tables, device, account.seal_key)
     publishing.set_fallback_key(tables, device, account.fallback_key)
     publishing.add_keys(tables, device, keys)
@@ -75,7 +74,7 @@ def enroll(tables: PostTables, account: NewAccount, invitation: TokenHash | None
 
 def _is_repeat(tables: PostTables, account: NewAccount) -> bool:
     row = tables.db.execute(
-        "SELECT a.name, m.manifest FROM account a JOIN manifest m ON m.account = a.number"
+        "SELECT a.name, m.manifest FROM account a JOIN manifest m ON m.account = a.id"
         " WHERE a.id = ? AND a.version = 1 AND m.version = 1 AND a.token_hash IS NOT NULL",
         (sql.binary(account.id),),
     ).fetchone()
@@ -90,11 +89,15 @@ def _are_listed(tables: PostTables, devices: Collection[bytes]) -> bool:
     )
 
 
-def _insert_device(tables: PostTables, account: int, device: bytes) -> int:
+def _insert_device(tables: PostTables, account: AccountId, device: bytes) -> int:
     """A new device with its mailbox; its number."""
     (number,) = tables.db.execute(
-        "INSERT INTO device (id, account) VALUES (?,?) RETURNING number", (sql.binary(device), account)
+        "UPDATE store SET last_device = last_device + 1 RETURNING last_device"
     ).fetchall()[0]
+    tables.db.execute(
+        "INSERT INTO device (account, id, number) VALUES (?,?,?)",
+        (sql.binary(account), sql.binary(device), number),
+    )
     tables.db.execute("INSERT INTO device_key (device, highest_one_time) VALUES (?,-1)", (number,))
     return int(number)
 
@@ -123,8 +126,9 @@ def put_manifest(
             "UPDATE device SET listed = 0, seal_key_id = NULL WHERE number = ?",
             (member.boxes[device].number,),
         )
+    identity = sql.binary(account)
     for device in added:
-        _insert_device(tables, member.number, device)
-    tables.db.execute("INSERT INTO manifest VALUES (?,?,?)", (member.number, version, sql.binary(manifest)))
-    tables.db.execute("UPDATE account SET version = ? WHERE number = ?", (version, member.number))
+        _insert_device(tables, account, device)
+    tables.db.execute("INSERT INTO manifest VALUES (?,?,?)", (identity, version, sql.binary(manifest)))
+    tables.db.execute("UPDATE account SET version = ? WHERE id = ?", (version, identity))
     tables.members.forget(account)

@@ -15,13 +15,13 @@ NOTED_EVERY = 64
 """Envelopes of a mailbox after which its row says so: the most that have to be counted when it is loaded."""
 
 _LOAD = """
-SELECT a.number, a.version, a.token_hash, d.number, d.id, d.listed, d.seal_key_id,
+SELECT a.version, a.token_hash, d.number, d.id, d.listed, d.seal_key_id,
     d.count + count(e.sequence), d.size + ifnull(sum(e.size), 0),
     d.requests + ifnull(sum(e.is_request), 0), d.request_size + ifnull(sum(e.is_request * e.size), 0),
     max(d.highest, ifnull(max(e.sequence), 0)), d.acknowledged, count(e.sequence)
-FROM account a JOIN device d ON d.account = a.number
+FROM account a JOIN device d ON d.account = a.id
     LEFT JOIN envelope e ON e.mailbox = d.number AND e.sequence > d.highest
-WHERE a.id = ? AND a.token_hash IS NOT NULL GROUP BY d.number
+WHERE a.id = ? AND a.token_hash IS NOT NULL GROUP BY d.id
 """
 
 
@@ -30,11 +30,13 @@ class Box:
     """A device, and its mailbox: a row of `device`.
 
     Attributes:
+        account: whose it is.
         seal_key_id: None if it has published none.
         unnoted: envelopes that the row does not know.
         changed: the row is to be written with the transaction.
     """
 
+    account: AccountId
     number: int
     id: MailboxId
     listed: bool
@@ -58,7 +60,7 @@ class Member:
         listed: how many of them are in its newest manifest.
     """
 
-    number: int
+    id: AccountId
     version: int
     token_hash: bytes
     boxes: dict[bytes, Box]
@@ -83,10 +85,10 @@ class Members:
         rows = self._db.execute(_LOAD, (sql.binary(account),)).fetchall()
         if not rows:
             return None
-        boxes = {row[4]: Box(row[3], MailboxId(row[4]), bool(row[5]), row[6], *row[7:]) for row in rows}
-        number, version, token_hash = rows[0][:3]
+        boxes = {row[3]: Box(account, row[2], MailboxId(row[3]), bool(row[4]), *row[5:]) for row in rows}
+        version, token_hash = rows[0][:2]
         listed = sum(box.listed for box in boxes.values())
-        member = self._by_id[account] = Member(number, version, token_hash, boxes, listed)
+        member = self._by_id[account] = Member(account, version, token_hash, boxes, listed)
         for device in boxes:
             self._accounts[device] = account
         return member
@@ -96,8 +98,7 @@ class Members:
         account = self._accounts.get(device)
         if account is None:
             row = self._db.execute(
-                "SELECT a.id FROM device d JOIN account a ON a.number = d.account WHERE d.id = ?",
-                (sql.binary(device),),
+                "SELECT account FROM device WHERE id = ?", (sql.binary(device),)
             ).fetchone()
             account = AccountId(row[0]) if row else None
         return account

@@ -70,7 +70,7 @@ SELECT d.count + count(e.sequence), d.size + ifnull(sum(e.size), 0),
     max(d.highest, ifnull(max(e.sequence), 0)), d.acknowledged,
     d.requests + ifnull(sum(e.is_request), 0), d.request_size + ifnull(sum(e.is_request * e.size), 0)
 FROM device d LEFT JOIN envelope e ON e.mailbox = d.number AND e.sequence > d.highest
-WHERE d.id = ? GROUP BY d.number
+WHERE d.id = ? GROUP BY d.id
 """
 
 
@@ -95,15 +95,15 @@ def position(db: sql.Connection, mailbox: MailboxId) -> Position:
 # Accounts
 
 
-def _account(db: sql.Connection, account: AccountId) -> tuple[int, int]:
-    """Number and version of an account that has not left."""
+def _version(db: sql.Connection, account: AccountId) -> int:
+    """The version of the newest manifest of an account that has not left."""
     row = db.execute(
-        "SELECT number, version FROM account WHERE id = ? AND token_hash IS NOT NULL", (sql.binary(account),)
+        "SELECT version FROM account WHERE id = ? AND token_hash IS NOT NULL", (sql.binary(account),)
     ).fetchone()
     if row is None:
         raise UnknownAccount("no such account")
-    number, version = row
-    return number, version
+    version: int = row[0]
+    return version
 
 
 def account(db: sql.Connection, account_id: AccountId) -> Account | None:
@@ -137,10 +137,10 @@ def accounts_by_name(db: sql.Connection, prefix: str, after: str, limit: int) ->
 
 def manifests(db: sql.Connection, account_id: AccountId, after: int, limit: int) -> list[bytes]:
     """`Accounts.manifests`."""
-    number, _ = _account(db, account_id)
+    _version(db, account_id)
     rows = db.execute(
         "SELECT manifest FROM manifest WHERE account = ? AND version > ? ORDER BY version LIMIT ?",
-        (number, after, limit),
+        (sql.binary(account_id), after, limit),
     )
     return [manifest for (manifest,) in rows]
 
@@ -149,8 +149,8 @@ def devices(db: sql.Connection, account_id: AccountId) -> DeviceList:
     """`Accounts.devices`."""
 
     def query() -> DeviceList:
-        number, version = _account(db, account_id)
-        rows = db.execute("SELECT id FROM device WHERE account = ? AND listed", (number,))
+        version = _version(db, account_id)
+        rows = db.execute("SELECT id FROM device WHERE account = ? AND listed", (sql.binary(account_id),))
         return DeviceList(version, frozenset(DeviceId(raw) for (raw,) in rows))
 
     return at_one_moment(db, query)
@@ -159,7 +159,7 @@ def devices(db: sql.Connection, account_id: AccountId) -> DeviceList:
 def device(db: sql.Connection, device_id: DeviceId) -> Device | None:
     """`Accounts.device`."""
     row = db.execute(
-        "SELECT a.id, d.listed FROM device d JOIN account a ON a.number = d.account WHERE d.id = ?",
+        "SELECT account, listed FROM device WHERE id = ?",
         (sql.binary(device_id),),
     ).fetchone()
     return Device(AccountId(row[0]), bool(row[1])) if row else None
@@ -205,11 +205,11 @@ def seal_keys(db: sql.Connection, account_id: AccountId) -> SealKeys:
     """`Keys.seal_keys`."""
 
     def query() -> SealKeys:
-        number, version = _account(db, account_id)
+        version = _version(db, account_id)
         rows = db.execute(
             "SELECT d.id, d.seal_key_id, k.seal_key FROM device d JOIN device_key k ON k.device = d.number"
             " WHERE d.account = ? AND d.listed AND d.seal_key_id IS NOT NULL",
-            (number,),
+            (sql.binary(account_id),),
         )
         return SealKeys(version, {DeviceId(raw): SealKey(number, signed) for raw, number, signed in rows})
 

@@ -9,13 +9,14 @@ _STEPS = (
     Step(
         "accounts, devices, keys, sealed envelopes",
         (
-            # seconds: for how long this store has been open, all in all. is_backup: it must become a
-            # store of its own before it is used.
+            # last_device: the highest number that was ever given to one. seconds: for how long this store
+            # has been open, all in all. is_backup: it must become a store of its own before it is used.
             """CREATE TABLE store (
                 only INTEGER PRIMARY KEY CHECK (only = 1),
                 epoch BLOB NOT NULL,
                 last_sequence INTEGER NOT NULL,
                 size INTEGER NOT NULL,
+                last_device INTEGER NOT NULL DEFAULT 0,
                 seconds INTEGER NOT NULL DEFAULT 0,
                 is_backup INTEGER NOT NULL DEFAULT 0
             ) STRICT""",
@@ -24,16 +25,17 @@ _STEPS = (
                 uses INTEGER NOT NULL,
                 expires INTEGER NOT NULL
             ) STRICT, WITHOUT ROWID""",
-            # A row stays for ever, since ids and names do. No token: the account has left.
+            # A row stays for ever, since ids and names do. No token: the account has left. Rows of accounts
+            # and devices stand in the order of the account's id, without a tree in between: an envelope
+            # to anybody among a million costs as many page reads as there are trees to go down.
             """CREATE TABLE account (
-                number INTEGER PRIMARY KEY,
-                id BLOB NOT NULL UNIQUE,
+                id BLOB PRIMARY KEY,
                 name TEXT NOT NULL UNIQUE,
                 version INTEGER NOT NULL,
                 token_hash BLOB
-            ) STRICT""",
+            ) STRICT, WITHOUT ROWID""",
             """CREATE TABLE manifest (
-                account INTEGER NOT NULL REFERENCES account,
+                account BLOB NOT NULL REFERENCES account,
                 version INTEGER NOT NULL,
                 manifest BLOB NOT NULL,
                 PRIMARY KEY (account, version)
@@ -42,9 +44,9 @@ _STEPS = (
             # envelopes up to `highest`: what came after it is counted when the device is looked at, so
             # that storing an envelope need not write here every time.
             """CREATE TABLE device (
-                number INTEGER PRIMARY KEY AUTOINCREMENT,
+                account BLOB NOT NULL REFERENCES account,
                 id BLOB NOT NULL UNIQUE,
-                account INTEGER NOT NULL REFERENCES account,
+                number INTEGER NOT NULL UNIQUE,
                 listed INTEGER NOT NULL DEFAULT 1,
                 seal_key_id INTEGER,
                 count INTEGER NOT NULL DEFAULT 0,
@@ -52,25 +54,25 @@ _STEPS = (
                 requests INTEGER NOT NULL DEFAULT 0,
                 request_size INTEGER NOT NULL DEFAULT 0,
                 highest INTEGER NOT NULL DEFAULT 0,
-                acknowledged INTEGER NOT NULL DEFAULT 0
-            ) STRICT""",
-            "CREATE INDEX device_of_account ON device (account)",
+                acknowledged INTEGER NOT NULL DEFAULT 0,
+                PRIMARY KEY (account, id)
+            ) STRICT, WITHOUT ROWID""",
             # Apart from `device`, whose rows are looked at for every envelope. `highest_one_time` is the
             # highest id that was ever taken in.
             """CREATE TABLE device_key (
-                device INTEGER PRIMARY KEY REFERENCES device,
+                device INTEGER PRIMARY KEY REFERENCES device (number),
                 highest_one_time INTEGER NOT NULL,
                 fallback_key BLOB,
                 seal_key BLOB
             ) STRICT""",
             """CREATE TABLE one_time_key (
-                device INTEGER NOT NULL REFERENCES device,
+                device INTEGER NOT NULL REFERENCES device (number),
                 id INTEGER NOT NULL,
                 signed BLOB NOT NULL,
                 PRIMARY KEY (device, id)
             ) STRICT, WITHOUT ROWID""",
             """CREATE TABLE retired_key (
-                device INTEGER NOT NULL REFERENCES device,
+                device INTEGER NOT NULL REFERENCES device (number),
                 id INTEGER NOT NULL,
                 up_to INTEGER NOT NULL,
                 since REAL NOT NULL,

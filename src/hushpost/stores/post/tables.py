@@ -89,10 +89,19 @@ class PostTables:
         if self._changed:
             self.db.executemany(
                 "UPDATE device SET count = ?, size = ?, requests = ?, request_size = ?, highest = ?,"
-                " acknowledged = ? WHERE number = ?",
+                " acknowledged = ? WHERE account = ? AND id = ?",
                 [
-                    (b.count, b.size, b.requests, b.request_size, b.highest, b.acknowledged, b.number)
-                    for b in self._changed
+                    (
+                        box.count,
+                        box.size,
+                        box.requests,
+                        box.request_size,
+                        box.highest,
+                        box.acknowledged,
+                        sql.binary(box.account),
+                        sql.binary(box.id),
+                    )
+                    for box in self._changed
                 ],
             )
             for box in self._changed:
@@ -258,6 +267,7 @@ class PostTables:
     def newest_manifest(self, member: Member) -> bytes:
         """As it was put."""
         newest: bytes = self.db.execute(
-            "SELECT manifest FROM manifest WHERE account = ? AND version = ?", (member.number, member.version)
+            "SELECT manifest FROM manifest WHERE account = ? AND version = ?",
+            (sql.binary(member.id), member.version),
         ).fetchone()[0]
         return newest

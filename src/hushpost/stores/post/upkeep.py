@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hushpost import sql
 from hushpost.errors import UnknownAccount
 from hushpost.ids import AccountId
 from hushpost.stores import rules
@@ -24,9 +25,9 @@ def leave(tables: PostTables, account: AccountId) -> None:
         "DELETE FROM device_key WHERE device IN (SELECT number FROM device WHERE account = ?)",
         "DELETE FROM device WHERE account = ?",
         "DELETE FROM manifest WHERE account = ?",
-        "UPDATE account SET version = 0, token_hash = NULL WHERE number = ?",
+        "UPDATE account SET version = 0, token_hash = NULL WHERE id = ?",
     ):
-        tables.db.execute(statement, (member.number,))
+        tables.db.execute(statement, (sql.binary(account),))
     tables.members.forget(account)
 
 
