@@ -70,6 +70,7 @@ RANDOMNESS = {"os", "secrets", "uuid"}
 
 HOMES = {
     "cryptography": ("crypto.primitives", "classic.crypto"),
+    "keyring": ("client.keychain",),
     "nats": ("stores.jetstream",),
     "sqlcipher3": ("sql",),
     "starlette": ("web",),

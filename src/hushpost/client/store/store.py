@@ -162,6 +162,7 @@ class Store:
                     return True
                 if time.monotonic() >= deadline:
                     return False
+                time.sleep(0.002)  # somebody else puts the log away at this moment, or writes on
         except sql.Error as error:
             if sql.code_of(error) is sql.Code.BUSY:
                 return False
