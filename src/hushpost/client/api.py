@@ -19,16 +19,34 @@ write to the outbox and follow the database, and one takes over when it is gone.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from hushpost.client import journal, people
 from hushpost.client.clock import Clock, SystemClock
+from hushpost.client.context import Context
+from hushpost.client.joining import Wish, check_account_name, join, known_me
+from hushpost.client.keeper import Keeper
+from hushpost.client.recovering import recover
+from hushpost.client.running import created, facts_of, link_of, running
+from hushpost.client.status import Phase
+from hushpost.client.store import Enrolment, Me, Tables
 from hushpost.client.values import Contact, Delivery, Event, Message
-from hushpost.client.vault import Ask
-from hushpost.crypto.identity import ContactLink
+from hushpost.client.vault import Ask, Vault
+from hushpost.client.writing import compose
+from hushpost.crypto.identity import ContactLink, JoinLink, format_phrase, parse_link, parse_phrase
+from hushpost.errors import LinkError, UsageError
 from hushpost.ids import AccountId, DeviceId, MessageId
+from hushpost.wire.messages import GetUsage, Leave, Left, UsageAnswer
+
+PAGE = 100
+"""Events that are read at once."""
+
+_ORDER = (Delivery.QUEUED, Delivery.ACCEPTED, Delivery.DELIVERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +67,11 @@ class Myself:
     link: ContactLink
 
 
+def myself(me: Me) -> Myself:
+    """As `hush whoami` shows it."""
+    return Myself(me.account.id, me.device, me.name, link_of(me))
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What is known of a message: `hush explain`.
@@ -63,6 +86,11 @@ class Explanation:
 
 class Client:
     """One profile, open. Made by `open`; see the module for what is promised."""
+
+    def __init__(self, ctx: Context, keeper: Keeper, vault: Vault) -> None:
+        self._ctx = ctx
+        self._keeper = keeper
+        self._vault = vault
 
     @classmethod
     async def join(
@@ -79,7 +107,17 @@ class Client:
             InviteInvalid, NameTaken: nothing was created.
             ServerUntrusted, Unreachable.
         """
-        raise NotImplementedError
+        invitation = parse_link(link)
+        if not isinstance(invitation, JoinLink):
+            raise LinkError("this link is no invitation", hint="a contact is added with hush contacts add")
+        check_account_name(name)
+        clock = clock or SystemClock()
+        async with created(profile, ask) as db:
+            seed = await join(db, Wish.of(invitation, name), clock)
+            me = await db.reading(known_me)
+        if seed is None:
+            raise UsageError("this profile has joined already", hint="use --profile for another account")
+        return Joined(link_of(me), format_phrase(seed))
 
     @classmethod
     async def recover(
@@ -96,7 +134,13 @@ class Client:
             PhraseError: a slip in the phrase.
             Untrusted: the phrase is of another account.
         """
-        raise NotImplementedError
+        own = parse_link(link)
+        if not isinstance(own, ContactLink):
+            raise LinkError("this is not your own contact link", hint="it is the one that hush whoami shows")
+        clock = clock or SystemClock()
+        async with created(profile, ask) as db:
+            await recover(db, own, parse_phrase(phrase), clock)
+            return myself(await db.reading(known_me))
 
     @classmethod
     def open(
@@ -107,12 +151,12 @@ class Client:
         Raises:
             ProfileError: there is none, or its database does not open.
         """
-        raise NotImplementedError
+        return _opened(cls, profile, ask, clock or SystemClock())
 
     @property
     def online(self) -> bool:
         """Whether this process is connected; another of the profile's may be."""
-        raise NotImplementedError
+        return self._ctx.status.now.phase is Phase.ONLINE
 
     async def settled(self) -> None:
         """Come back when what waited at the server is here and the outbox is empty or cannot move.
@@ -120,14 +164,16 @@ class Client:
         Raises:
             Unreachable: there is no connection; everything is kept.
         """
-        raise NotImplementedError
+        await self._keeper.settled()
 
     async def whoami(self) -> Myself:
-        raise NotImplementedError
+        return myself(self._ctx.me)
 
     async def contacts(self) -> list[Contact]:
         """Everybody: contacts, requests and blocked."""
-        raise NotImplementedError
+        return await self._ctx.db.reading(
+            lambda t: [journal.as_contact(t, person) for person in t.people.every()]
+        )
 
     async def contact(self, who: str) -> Contact:
         """By alias, by name, or by account id in hexadecimal.
@@ -135,7 +181,7 @@ class Client:
         Raises:
             UsageError: nobody, or several.
         """
-        raise NotImplementedError
+        return await self._ctx.db.reading(lambda t: people.find(t, who))
 
     async def add(self, who: str) -> Contact:
         """A new contact, by link (verified) or by exact name (unverified: trust on first use).
@@ -143,27 +189,33 @@ class Client:
         Raises:
             UnknownAccount, ManifestError, Unreachable.
         """
-        raise NotImplementedError
+        async with self._keeper.link() as link:
+            return await people.add(self._ctx, link, who)
 
     async def rename(self, contact: AccountId, alias: str) -> Contact:
         """Call them so from now on; empty: by their own name."""
-        raise NotImplementedError
+        return await self._ctx.change(lambda t: people.rename(t, contact, alias))
 
     async def accept(self, contact: AccountId) -> Contact:
         """A request becomes a contact; for one whose key was replaced: go on with the new key, unverified."""
-        raise NotImplementedError
+        accepted = await self._ctx.change(lambda t: people.accept(t, self._ctx, contact))
+        self._ctx.outbox.ring()
+        return accepted
 
     async def block(self, contact: AccountId) -> Contact:
         """Drop what they send; our delivery token changes, and every other contact gets the new one."""
-        raise NotImplementedError
+        blocked = await self._ctx.change(lambda t: people.block(t, contact))
+        self._ctx.keys.ring()
+        return blocked
 
     async def safety_number(self, contact: AccountId) -> str:
         """Sixty digits to compare over another channel."""
-        raise NotImplementedError
+        both = await self._ctx.db.reading(lambda t: people.safety_keys(t, self._ctx, contact))
+        return await asyncio.to_thread(people.number_of, *both)
 
     async def verify(self, contact: AccountId) -> Contact:
         """The user has compared safety numbers."""
-        raise NotImplementedError
+        return await self._ctx.change(lambda t: people.verify(t, contact))
 
     async def send(self, contact: AccountId, text: str) -> Message:
         """Put a text into the outbox, encrypted; it is durable when this returns, online or not.
@@ -171,36 +223,54 @@ class Client:
         Raises:
             Blocked: by us, or because a verified person's key was replaced.
         """
-        raise NotImplementedError
+        message = await self._ctx.change(lambda t: compose(t, self._ctx, contact, text))
+        self._ctx.outbox.ring()
+        return message
 
     async def history(
         self, contact: AccountId, *, before: MessageId | None = None, limit: int = 100
     ) -> list[Message]:
         """The newest messages with somebody, oldest first."""
-        raise NotImplementedError
+        return list(await self._ctx.db.reading(lambda t: t.history.page(contact, before=before, limit=limit)))
 
     async def search(
         self, words: str, *, contact: AccountId | None = None, limit: int = 100
     ) -> list[Message]:
         """Messages that hold all of these words, newest first."""
-        raise NotImplementedError
+        return list(
+            await self._ctx.db.reading(lambda t: t.history.search(words, contact=contact, limit=limit))
+        )
 
-    def events(self, handler: str, *, from_now: bool = False) -> AsyncIterator[Event]:
+    async def events(self, handler: str, *, from_now: bool = False) -> AsyncIterator[Event]:
         """Everything that happens, in order, for ever; see the module for what the cursor promises.
 
         Args:
             handler: whose cursor. One iterator at a time may use it.
             from_now: a cursor that does not exist yet begins behind what is there already.
         """
-        raise NotImplementedError
+        cursor = await self._ctx.db.transaction(lambda t: _cursor(t, handler, from_now=from_now))
+        while True:
+            changed = self._ctx.status.next_change
+            found = await self._ctx.db.reading(partial(_events_after, number=cursor, limit=PAGE))
+            for cursor, event in found:
+                if event is not None:
+                    yield event
+                await self.handled(handler, cursor)
+            if not found:
+                await changed.wait()
 
     async def pending(self, handler: str, *, limit: int = 1_000) -> list[Event]:
         """The oldest events that this handler's cursor has not passed. The cursor does not move."""
-        raise NotImplementedError
+
+        def work(t: Tables) -> list[Event]:
+            found = _events_after(t, t.handlers.position(handler) or 0, limit)
+            return [event for _, event in found if event is not None]
+
+        return await self._ctx.db.reading(work)
 
     async def handled(self, handler: str, number: int) -> None:
         """Move a handler's cursor past this event, durably. It never moves back."""
-        raise NotImplementedError
+        await self._ctx.db.transaction(lambda t: t.handlers.advance(handler, number))
 
     async def message(self, message: MessageId) -> Message:
         """One message, as it stands now.
@@ -208,27 +278,73 @@ class Client:
         Raises:
             UsageError: there is none of this id.
         """
-        raise NotImplementedError
+        return await self._ctx.db.reading(lambda t: _message(t, message))
 
     async def reached(self, message: MessageId, delivery: Delivery) -> Message:
         """Come back when a message of ours has come as far as this, or was given up."""
-        raise NotImplementedError
+        while True:
+            changed = self._ctx.status.next_change
+            found = await self.message(message)
+            if found.delivery is Delivery.FAILED or _ORDER.index(found.delivery) >= _ORDER.index(delivery):
+                return found
+            await changed.wait()
 
     async def usage(self) -> dict[str, str]:
         """Exactly what the server stores about us, in its own words."""
-        raise NotImplementedError
+        async with self._keeper.link() as link:
+            return (await link.ask(GetUsage(0), UsageAnswer)).stored
 
     async def explain(self, message: MessageId) -> Explanation:
         """The story of a message."""
-        raise NotImplementedError
+        steps = await self._ctx.db.reading(lambda t: t.story.of(message))
+        if not steps:
+            raise UsageError("nothing is known of a message with this id")
+        return Explanation(message, steps)
 
     async def doctor(self) -> dict[str, str]:
         """Facts about this profile's health: how its key is kept, the connection, keys, the outbox."""
-        raise NotImplementedError
+        state = self._ctx.status.now
+        facts = {
+            "key": await asyncio.to_thread(self._vault.describe),
+            "connection": f"{state.phase.value}{f': {state.reason}' if state.reason else ''}",
+        }
+        return facts | await self._ctx.db.reading(lambda t: facts_of(t, self._ctx))
 
     async def leave(self) -> None:
         """Delete the account at the server, for ever, and the keys here. The history stays."""
-        raise NotImplementedError
+        async with self._keeper.link() as link:
+            await link.ask(Leave(0, bytes(self._ctx.me.account.id)), Left)
+        await self._ctx.change(_forget)
 
 
-DEFAULT_CLOCK: Clock = SystemClock()
+@asynccontextmanager
+async def _opened(cls: type[Client], profile: Path, ask: Ask | None, clock: Clock) -> AsyncIterator[Client]:
+    async with running(profile, ask, clock) as (ctx, keeper, vault):
+        yield cls(ctx, keeper, vault)
+
+
+def _cursor(t: Tables, handler: str, *, from_now: bool) -> int:
+    """Where this handler stands; made where there is none."""
+    position = t.handlers.position(handler)
+    if position is None:
+        position = t.events.newest() if from_now else 0
+        t.handlers.advance(handler, position)
+    return position
+
+
+def _events_after(t: Tables, number: int, limit: int) -> list[tuple[int, Event | None]]:
+    """With their numbers; None where what it was about is gone."""
+    return [(stored.number, journal.read(t, stored)) for stored in t.events.after(number, limit)]
+
+
+def _message(t: Tables, message: MessageId) -> Message:
+    """Ours, if both sides use this id: the other side may choose theirs to be the same."""
+    found = sorted(t.history.called(message), key=lambda each: not each.ours)
+    if not found:
+        raise UsageError("there is no message with this id")
+    return found[0]
+
+
+def _forget(t: Tables) -> None:
+    t.me.forget_secrets()
+    t.me.enrolled(Enrolment.LEFT)

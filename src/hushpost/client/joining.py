@@ -33,6 +33,7 @@ from hushpost.crypto.prekeys import Owner, SealPrekey
 from hushpost.crypto.primitives import SealSecret, sha256
 from hushpost.crypto.ratchet import ONE_TIME_KEYS, DeviceAccount
 from hushpost.errors import ProfileError, UsageError
+from hushpost.names import check_name
 from hushpost.wire.messages import Authenticated, Register, Registered
 
 
@@ -50,6 +51,14 @@ class Wish:
         return cls(Home(link.host, link.port, link.server), name, link.token, link.inviter)
 
 
+def check_account_name(name: str) -> None:
+    """Accept what an account may be called. Raises UsageError."""
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise UsageError(f"nobody can be called so: {error}") from None
+
+
 async def join(db: StoreThread, wish: Wish, clock: Clock) -> RecoverySeed | None:
     """Create the account; the seed of its recovery phrase, unless that was shown before.
 
@@ -65,7 +74,7 @@ async def join(db: StoreThread, wish: Wish, clock: Clock) -> RecoverySeed | None
 def _prepare(t: Tables, wish: Wish, now: int) -> Begun:
     """The registration that was begun for this wish, or a new one."""
     me, begun = t.me.get(), t.joining.get()
-    if me is not None and begun is not None and (me.home, me.name) == (wish.home, wish.name):
+    if me is not None and begun is not None and _same(me, wish):
         return begun
     if me is not None and me.enrolment is not Enrolment.PENDING:
         raise UsageError("this profile has joined already", hint="use --profile for another account")
@@ -76,6 +85,12 @@ def _prepare(t: Tables, wish: Wish, now: int) -> Begun:
     device = Device.consenting(account, fingerprint.id, account.signing_key, account.dh_key, now)
     manifest = first_manifest(secret, recovery_key, wish.name, [device])
     return keep(t, wish, Made(manifest, secret, account), seed, now)
+
+
+def _same(me: Me, wish: Wish) -> bool:
+    """Whether this is what was begun. The invitation is forgotten once it has served."""
+    served = me.enrolment is not Enrolment.PENDING
+    return (me.home, me.name) == (wish.home, wish.name) and (served or me.invite == wish.invite)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,9 @@ from hushpost.client.context import Context
 from hushpost.client.joining import known_me, log_in, meet
 from hushpost.client.lease import Lease
 from hushpost.client.link import WINDOW, Link
+from hushpost.client.people import meet_inviter
 from hushpost.client.receiving import Receiver, TakenOver
+from hushpost.client.recovering import complete_chain
 from hushpost.client.refusals import Denied, RetryLater
 from hushpost.client.status import Bell, Phase
 from hushpost.client.store import Enrolment, Epoch, Tables
@@ -50,6 +53,10 @@ ANSWER_WITHIN = 86_400
 """Seconds: whoever wrote to us gets an empty message at least so often, so that both ratchets turn."""
 
 
+FAREWELL_SECONDS = 2.0
+"""That the end of a process may take, so that a short command's receipts do not wait for the next one."""
+
+
 class Keeper:
     """Runs until it is cancelled."""
 
@@ -58,11 +65,6 @@ class Keeper:
         self._lease = lease
         self._backoff = Backoff()
         self._work: Work | None = None
-
-    @property
-    def work(self) -> Work | None:
-        """The present connection, authenticated; None: there is none."""
-        return self._work
 
     async def run(self) -> None:
         """Take the lease when it is free, and be connected from then on."""
@@ -75,6 +77,56 @@ class Keeper:
                 await self._stay_connected()
         finally:
             self._lease.release()
+
+    @asynccontextmanager
+    async def link(self) -> AsyncIterator[Link]:
+        """A connection to ask something with: ours, or, where another process receives, one for this alone.
+
+        Raises:
+            HushpostError: there is none, and why.
+        """
+        state = await self._ctx.status.until(lambda state: state.phase is not Phase.CONNECTING)
+        if self._work is not None:
+            yield self._work.link
+            return
+        if state.phase is not Phase.FOLLOWING:
+            raise state.reason or Unreachable("there is no connection")
+        me = await self._ctx.db.reading(known_me)
+        link, greeting = await meet(self._ctx.db, me, self._ctx.clock)
+        try:
+            await log_in(self._ctx.db, me, link, greeting)
+            yield link
+        finally:
+            await link.close()
+
+    async def settled(self) -> None:
+        """Come back when what waited for us is here, and nothing of ours can move any further.
+
+        Raises:
+            HushpostError: there is no connection, and why.
+        """
+        while True:
+            changed = self._ctx.status.next_change
+            state, work = self._ctx.status.now, self._work
+            if state.phase in {Phase.WAITING, Phase.STOPPED}:
+                raise state.reason or Unreachable("there is no connection")
+            now = self._ctx.clock.now()
+            moving = await self._ctx.db.reading(partial(_is_moving, now=now))
+            is_read = state.phase is Phase.FOLLOWING or (work is not None and work.receiver.caught_up)
+            if is_read and not moving and (work is None or work.transmitter.is_idle):
+                return
+            await changed.wait()
+
+    async def farewell(self) -> None:
+        """What can still be said before the process ends: receipts that are owed, if we are connected."""
+        work = self._work
+        if work is None:
+            return
+        await self._ctx.change(partial(work.say_receipts, all_of_them=True))
+        self._ctx.outbox.ring()
+        with contextlib.suppress(HushpostError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self.settled()
 
     async def _watch(self) -> None:
         """Other processes of the profile put things into the outbox, and bring news."""
@@ -158,6 +210,8 @@ class Work:
 
     async def run(self) -> None:
         """Until one part fails, which is the end of all."""
+        await complete_chain(self._ctx, self.link)
+        await meet_inviter(self._ctx, self.link)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.receiver.run())
             tasks.create_task(self.transmitter.run())
@@ -190,8 +244,9 @@ class Work:
             say(t, self._ctx, device.account)
         token = t.me.token()
         for account in t.people.untold(token.generation) if token else ():
-            if t.people.get(account) is not None and t.outbox.head(account) is None:
-                say(t, self._ctx, account)  # whatever is said takes the token along
+            person = t.people.get(account)
+            if person is not None and person.told and t.outbox.head(account) is None:
+                say(t, self._ctx, account)  # whatever is said takes the new token along
 
     async def _keep_time(self) -> None:
         """Receipts that are due, and messages whose wait is over."""
@@ -237,6 +292,10 @@ def _each(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
             yield from _each(error)
         else:
             yield error
+
+
+def _is_moving(t: Tables, now: int) -> bool:
+    return bool(t.outbox.heads(now, 1))
 
 
 def _least_wait(error: HushpostError) -> float:

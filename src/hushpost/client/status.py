@@ -48,6 +48,11 @@ class Status:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    @property
+    def next_change(self) -> asyncio.Event:
+        """Set at the next change. Whoever takes it before looking misses none."""
+        return self._changed
+
     async def until(self, wanted: Callable[[State], bool]) -> State:
         """Come back when this holds; at once where it does already."""
         while not wanted(self._state):

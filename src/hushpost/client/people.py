@@ -1,0 +1,147 @@
+"""Other people: found by link or by name, accepted, blocked, verified."""
+
+from __future__ import annotations
+
+import contextlib
+
+from hushpost.client import journal
+from hushpost.client.context import Context, own_manifest
+from hushpost.client.following import fetch
+from hushpost.client.link import Link
+from hushpost.client.refusals import RetryLater
+from hushpost.client.store import How, Person, Tables
+from hushpost.client.store.me import DeliveryToken
+from hushpost.client.values import Contact, Standing, Trust
+from hushpost.client.writing import say
+from hushpost.crypto.identity import ContactLink, Manifest, parse_link, safety_number
+from hushpost.errors import LinkError, StoreFull, UnknownAccount, UsageError
+from hushpost.ids import AccountId
+
+
+async def add(ctx: Context, link: Link, who: str) -> Contact:
+    """Somebody new, by contact link or by exact name.
+
+    Raises:
+        LinkError, UsageError: no contact link, of another server, or our own.
+        UnknownAccount, ManifestError: see `fetch`.
+    """
+    if not who.startswith("hush://"):
+        manifest = await fetch(ctx, link, who)
+        return await ctx.change(lambda t: _added(t, ctx, manifest, How.NAME))
+    pasted = parse_link(who)
+    if not isinstance(pasted, ContactLink):
+        raise LinkError("this link is an invitation, not a contact", hint="use it with hush join")
+    if pasted.server != ctx.me.home.pin:
+        raise UsageError("this person is on another server", hint="join that server with another --profile")
+    manifest = await fetch(ctx, link, pasted.account)
+    if manifest.name != pasted.name:
+        raise LinkError("this link names somebody else than the account that it pins")
+    return await ctx.change(lambda t: _added(t, ctx, manifest, How.LINK))
+
+
+def _added(t: Tables, ctx: Context, manifest: Manifest, how: How) -> Contact:
+    """They are a contact from now on. A link verifies whom we knew by name only, and never the reverse."""
+    account = manifest.account.id
+    if account == ctx.me.account.id:
+        raise UsageError("this is yourself")
+    trust = Trust.UNVERIFIED if how is How.NAME else Trust.VERIFIED
+    if t.people.get(account) is None:
+        person = Person(manifest.account, manifest.name, "", Standing.CONTACT, trust, how, ctx.clock.now())
+        t.people.add(person)
+    else:
+        t.people.stands(account, Standing.CONTACT)
+        if trust is Trust.VERIFIED:
+            t.people.trusts(account, trust, how)
+    return shown(t, account)
+
+
+async def meet_inviter(ctx: Context, link: Link) -> None:
+    """Whoever invited us is a contact from the start, verified: their link brought their fingerprint."""
+    inviter = ctx.me.inviter
+    if inviter is None or await ctx.db.reading(lambda t: t.people.get(inviter.id)) is not None:
+        return
+    with contextlib.suppress(UnknownAccount, RetryLater, StoreFull):  # they may have left
+        manifest = await fetch(ctx, link, inviter)
+        await ctx.change(lambda t: _added(t, ctx, manifest, How.INVITATION))
+
+
+def known(t: Tables, account: AccountId) -> Person:
+    """Raises:
+    UsageError: nobody that we know.
+    """
+    person = t.people.get(account)
+    if person is None:
+        raise UsageError("this is nobody that you know")
+    return person
+
+
+def shown(t: Tables, account: AccountId) -> Contact:
+    """As the library shows them. Raises UsageError: nobody that we know."""
+    return journal.as_contact(t, known(t, account))
+
+
+def find(t: Tables, who: str) -> Contact:
+    """By alias, by name, or by account id in hexadecimal.
+
+    Raises:
+        UsageError: nobody, or several.
+    """
+    found = list(t.people.called(who))
+    if not found:
+        with contextlib.suppress(ValueError):
+            person = t.people.get(AccountId.parse(who))
+            found = [person] if person else []
+    if len(found) != 1:
+        text = "several people are called so" if found else "nobody that you know is called so"
+        raise UsageError(text, hint="see hush contacts, or use the account id")
+    return journal.as_contact(t, found[0])
+
+
+def accept(t: Tables, ctx: Context, account: AccountId) -> Contact:
+    """A request becomes a contact, and gets our delivery token; one under a new key is unverified again."""
+    person = known(t, account)
+    if person.standing is not Standing.CONTACT:
+        t.people.stands(account, Standing.CONTACT)
+        say(t, ctx, account)
+    if person.trust is Trust.CHANGED:
+        t.people.trusts(account, Trust.UNVERIFIED, person.how)
+    return shown(t, account)
+
+
+def block(t: Tables, account: AccountId) -> Contact:
+    """What they send is dropped, and the token that they have stops to serve."""
+    known(t, account)
+    t.people.stands(account, Standing.BLOCKED)
+    t.me.new_token(DeliveryToken.random())
+    return shown(t, account)
+
+
+def rename(t: Tables, account: AccountId, alias: str) -> Contact:
+    """Raises:
+    UsageError: somebody else is called so.
+    """
+    known(t, account)
+    if any(each.account != account for each in t.people.called(alias)):
+        raise UsageError("somebody else is called so already")
+    t.people.rename(account, alias)
+    return shown(t, account)
+
+
+def verify(t: Tables, account: AccountId) -> Contact:
+    """The user has compared safety numbers, for the account key that is known now."""
+    known(t, account)
+    t.people.trusts(account, Trust.VERIFIED, How.SAFETY_NUMBER)
+    return shown(t, account)
+
+
+def safety_keys(t: Tables, ctx: Context, account: AccountId) -> tuple[Manifest, Manifest]:
+    """Our newest manifest and theirs. Raises UsageError: nobody that we know."""
+    manifest = t.manifests.newest(known(t, account).account)
+    if manifest is None:
+        raise UsageError("their keys are not known yet", hint="try again when connected")
+    return own_manifest(t, ctx.me), manifest
+
+
+def number_of(ours: Manifest, theirs: Manifest) -> str:
+    """Sixty digits. It takes milliseconds: not in the store's thread, nor in the event loop."""
+    return safety_number(ours.account_key, ours.account, theirs.account_key, theirs.account)

@@ -1,0 +1,105 @@
+"""A profile's files, key and database, put together and let go of in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from hushpost.client.clock import Clock
+from hushpost.client.context import Context
+from hushpost.client.joining import known_me
+from hushpost.client.keeper import Keeper
+from hushpost.client.lease import Lease
+from hushpost.client.profiles import ProfileFiles
+from hushpost.client.store import Enrolment, Me, StoreThread, Tables
+from hushpost.client.vault import Ask, Vault, key_source
+from hushpost.crypto.identity import ContactLink
+from hushpost.errors import HushpostError, ProfileError
+
+
+@asynccontextmanager
+async def created(profile: Path, ask: Ask | None) -> AsyncIterator[StoreThread]:
+    """The database of a profile that exists or is made now."""
+    files = ProfileFiles(profile)
+    key = await asyncio.to_thread(lambda: Vault(files, key_source(), ask).create())
+    db = await StoreThread.open(files.database, key)
+    try:
+        yield db
+    finally:
+        await db.purge()
+        await db.close()
+
+
+@asynccontextmanager
+async def running(
+    profile: Path, ask: Ask | None, clock: Clock
+) -> AsyncIterator[tuple[Context, Keeper, Vault]]:
+    """A profile at work, until the block is left; then it says farewell, and lets go of everything."""
+    files = ProfileFiles(profile)
+    vault = await asyncio.to_thread(lambda: Vault(files, key_source(), ask))
+    db = await StoreThread.open(files.database, await asyncio.to_thread(vault.open))
+    try:
+        me = await db.transaction(_begin)
+        ctx = Context(db, clock, me)
+        keeper = Keeper(ctx, Lease(files.lease))
+        async with _at_work(keeper):
+            yield ctx, keeper, vault
+    finally:
+        await db.purge()
+        await db.close()
+
+
+@asynccontextmanager
+async def _at_work(keeper: Keeper) -> AsyncIterator[None]:
+    """The keeper beside the block. If it fails, the block is cancelled, and its error raised."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(keeper.run())
+            yield
+            await keeper.farewell()
+            task.cancel()
+    except BaseExceptionGroup as group:
+        ours = [error for error in group.exceptions if isinstance(error, HushpostError)]
+        if len(ours) == len(group.exceptions) == 1:
+            raise ours[0] from None
+        raise
+
+
+def _begin(t: Tables) -> Me:
+    """Raises:
+    ProfileError: the account was begun and not finished.
+    """
+    me = known_me(t)
+    if me.enrolment is Enrolment.PENDING:
+        raise ProfileError("this profile has not finished joining", hint="repeat the same hush join")
+    t.joining.finish()  # whoever opens it has seen the recovery phrase
+    return me
+
+
+def link_of(me: Me) -> ContactLink:
+    """What to give to others."""
+    return ContactLink(me.home.host, me.home.port, me.home.pin, me.account, me.name)
+
+
+def facts_of(t: Tables, ctx: Context) -> dict[str, str]:
+    """What `hush doctor` shows of the database."""
+    now, seal, fallback = ctx.clock.now(), t.seals.newest(), t.prekeys.fallback()
+    position, me = t.me.position(), known_me(t)
+    return {
+        "enrolment": me.enrolment.value,
+        "server": f"{me.home.host}:{me.home.port}",
+        "outbox": f"{t.outbox.count()} waiting",
+        "mailbox": f"read up to {position.committed}",
+        "one-time keys": f"{t.prekeys.count()} unused",
+        "seal key": f"number {seal.key_id}, {_days(now - seal.made_at)} old" if seal else "none",
+        "old seal keys": str(max(0, len(t.seals.every()) - 1)),
+        "fallback key": f"{_days(now - fallback.made_at)} old" if fallback else "none",
+        "undecryptable": str(len(t.undecryptable.every())),
+        "strangers turned away": str(t.people.turned_away()),
+    }
+
+
+def _days(seconds: int) -> str:
+    return f"{max(0, seconds) // 86_400} days"
