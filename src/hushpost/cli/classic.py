@@ -62,11 +62,15 @@ def whoami(session: Session) -> None:
 def list_clients(session: Session) -> None:
     """List everybody else, in order of registration."""
     clients = session.account().clients()
-    if session.as_json:
-        session.say("", clients=[{"id": client.client_id.hex(), "name": client.name} for client in clients])
-    else:
+    if not session.as_json:
         for client in clients:
             typer.echo(f"{client.client_id}  {printable(client.name)}")
+        return
+    before = start = '{"clients": ['
+    for client in clients:
+        typer.echo(before + json.dumps({"id": client.client_id.hex(), "name": client.name}), nl=False)
+        before = ", "
+    typer.echo((start if before == start else "") + "]}")
 
 
 @command("key")

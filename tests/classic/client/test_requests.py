@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from hushpost.classic.client.requests import MAX_CONTENT, ClassicClient
 from hushpost.classic.payloads import ClientId, ListedClient, MessageType
 from hushpost.errors import ProtocolError, Refused, Unreachable, UsageError
-from tests.classic.client.peers import ERROR, playing, read, reset, serving
+from tests.classic.client.peers import ERROR, Script, playing, read, reset, serving
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors/classic.json").read_text())
 FRAMES = VECTORS["frames"]
@@ -62,8 +64,8 @@ def send(name: str, me: ClientId, to: ClientId, kind: MessageType) -> tuple[str,
 
 ACTIONS: list[tuple[str, Action, object]] = [
     ("register_alice", lambda client: client.register("alice", ALICE_KEY), ALICE),
-    ("list_by_alice", lambda client: client.list_clients(ALICE), [ListedClient(BOB, "bob")]),
-    ("list_by_bob", lambda client: client.list_clients(BOB), [ListedClient(ALICE, "alice")]),
+    ("list_by_alice", lambda client: list(client.list_clients(ALICE)), [ListedClient(BOB, "bob")]),
+    ("list_by_bob", lambda client: list(client.list_clients(BOB)), [ListedClient(ALICE, "alice")]),
     send("send_type1", ALICE, BOB, MessageType.KEY_REQUEST),
     send("send_type2", BOB, ALICE, MessageType.KEY),
     send("send_text_1", ALICE, BOB, MessageType.TEXT),
@@ -113,7 +115,7 @@ def test_an_empty_inbox_touches_nothing() -> None:
 
 EVERY_ACTION: list[Action] = [
     lambda client: client.register("alice", ALICE_KEY),
-    lambda client: client.list_clients(ALICE),
+    lambda client: list(client.list_clients(ALICE)),
     lambda client: client.public_key(ALICE, BOB),
     lambda client: client.send_message(ALICE, BOB, MessageType.TEXT, bytes(32)),
     fetch,
@@ -154,6 +156,57 @@ def test_nonsense_is_told_as_such(action: Action, answer: bytes) -> None:
 def test_a_broken_answer_is_told_as_such(action: Action, answer: bytes, ending: str) -> None:
     with serving(playing(answer, then=ENDINGS[ending])) as address, pytest.raises(Unreachable):
         action(ClassicClient(address, timeout=5))
+
+
+def listing(count: int) -> Script:
+    """A list of so many clients, whose names are numbers."""
+    entry = struct.Struct("<16s255s")
+
+    def play(connection: socket.socket) -> None:
+        read(connection, 22)
+        connection.sendall(struct.pack("<BHI", 2, 1001, count * entry.size))
+        for first in range(0, count, 1000):
+            numbers = range(first, first + 1000)
+            connection.sendall(b"".join(entry.pack(bytes(16), str(number).encode()) for number in numbers))
+
+    return play
+
+
+def test_a_list_of_any_length_is_read() -> None:
+    """A list above 64 MiB, 247,631 clients, once made every command fail for ever."""
+    with serving(listing(250_000)) as address:
+        clients = ClassicClient(address, timeout=5).list_clients(ALICE)
+        assert all(int(client.name) == number for number, client in enumerate(clients))
+
+
+def test_a_list_is_never_held_in_memory() -> None:
+    with serving(listing(40_000)) as address:
+        tracemalloc.start()
+        assert sum(1 for _ in ClassicClient(address, timeout=5).list_clients(ALICE)) == 40_000
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 6 << 20
+
+
+def test_whoever_has_found_a_name_stops_reading() -> None:
+    entry = struct.pack("<16s255s", BOB, b"bob")
+
+    def play(connection: socket.socket) -> None:
+        read(connection, 22)
+        connection.sendall(struct.pack("<BHI", 2, 1001, 1 << 31))
+        while True:
+            connection.sendall(entry * 1000)
+
+    with serving(play) as address:
+        assert next(ClassicClient(address, timeout=5).list_clients(ALICE)).name == "bob"
+
+
+def test_a_server_that_is_busy_is_named_among_the_reasons() -> None:
+    """Whoever is told that its id is unknown would register anew, for ever."""
+    for action in EVERY_ACTION:
+        with serving(playing(ERROR)) as address, pytest.raises(Refused) as error:
+            action(ClassicClient(address, timeout=5))
+        assert "busy: try again" in error.value.hint
 
 
 def test_another_clients_key_is_not_taken_for_the_wanted_one() -> None:

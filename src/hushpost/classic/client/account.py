@@ -16,16 +16,13 @@ from hushpost.classic.client.files import remove_unfinished, sync_directory
 from hushpost.classic.client.identity import Identity
 from hushpost.classic.client.inbox import MAX_TEXT, Inbox, NotOpened, Received
 from hushpost.classic.client.profile import Profile, State
-from hushpost.classic.client.requests import ClassicClient
+from hushpost.classic.client.requests import ClassicClient, Progress
 from hushpost.classic.crypto import PIECE, PairKey, PrivateKey
 from hushpost.classic.payloads import ClientId, ListedClient, MessageType
 from hushpost.errors import HushpostError, ProfileError, ProtocolError, Unreachable, UsageError
 
 MAX_REMEMBERED = 65_536
 """Messages of one fetch that are recognised when they come again; 3 MiB of me.keys at most."""
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes so far and the bytes in all."""
 
 
 class Summary(msgspec.Struct):
@@ -70,8 +67,8 @@ class Account:
         self._profile = profile
         self._client = client
 
-    def clients(self) -> list[ListedClient]:
-        """Everybody else."""
+    def clients(self) -> Iterator[ListedClient]:
+        """Everybody else, as the list comes; it is asked for when the first is drawn."""
         return self._client.list_clients(self._me)
 
     def find(self, recipient: str) -> ClientId:

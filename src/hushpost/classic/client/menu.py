@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hushpost.classic.client.account import Account, register
-from hushpost.classic.client.account import Progress as Tell
 from hushpost.classic.client.profile import Profile
 from hushpost.classic.client.requests import ClassicClient
+from hushpost.classic.client.requests import Progress as Tell
 from hushpost.classic.client.show import describe
 from hushpost.classic.payloads import ClientId
 from hushpost.errors import HushpostError
@@ -91,10 +91,12 @@ class Menu:
         self._say(f"registered {identity.name} as {identity.client_id}")
 
     def _list(self) -> None:
-        table = Table("name", "id")
+        nobody = True
         for client in self._account().clients():
-            table.add_row(Text(printable(client.name)), str(client.client_id))
-        self._console.print(table if table.row_count else "nobody else is registered")
+            nobody = False
+            self._say(f"{client.client_id}  {client.name}")
+        if nobody:
+            self._say("nobody else is registered")
 
     def _public_key(self) -> None:
         account, peer = self._account_and_peer()

@@ -8,7 +8,7 @@ Normative text: docs/spec/classic.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from hushpost.classic.client.link import DEFAULT_TIMEOUT, Address, Link
@@ -38,21 +38,29 @@ MAX_CONTENT = MAX_PAYLOAD - SEND_PREFIX.size
 SMALL_ANSWER = Limits(max_payload=64 * 1024, collect=64 * 1024)
 """Answers have at most 176 bytes, but an error may carry an explanation, which is skipped."""
 
-LIST_ANSWER = Limits(max_payload=64 << 20, collect=64 << 20)
-"""About 247,000 clients. The list is held in memory, so a lying server must meet a limit."""
+STREAMED_ANSWER = Limits(max_payload=MAX_RESPONSE_PAYLOAD, collect=0)
+"""Lists and messages: as large as a size can tell, never collected."""
 
-FETCH_ANSWER = Limits(max_payload=MAX_RESPONSE_PAYLOAD, collect=0)
-"""As large as a size can tell, never collected."""
+Progress = Callable[[int, int], None]
+"""Called with the bytes so far and the bytes in all."""
 
+BUSY = "the server may be busy: try again in a moment"
+UNKNOWN = f"{BUSY}; or it does not know the id in me.info"
 REFUSALS = {
-    Request.REGISTER: ("the server refused the registration", "the name is probably taken; try another"),
-    Request.LIST_CLIENTS: ("the server refused the list", "it may not know the id in me.info"),
-    Request.PUBLIC_KEY: ("the server has no such client", "`hush classic list` shows who is registered"),
+    Request.REGISTER: (
+        "the server refused the registration",
+        f"the name is probably taken: try another. Or {BUSY}",
+    ),
+    Request.LIST_CLIENTS: ("the server refused the list", UNKNOWN),
+    Request.PUBLIC_KEY: (
+        "the server gave no public key",
+        f"`hush classic list` shows who is registered; the server knows no other. Or {BUSY}",
+    ),
     Request.SEND_MESSAGE: (
         "the server refused the message",
-        "it may not know the recipient or the id in me.info, or be out of space",
+        f"{BUSY}; or it does not know the recipient or the id in me.info, or has no room",
     ),
-    Request.GET_MESSAGES: ("the server refused to hand out messages", "it may not know the id in me.info"),
+    Request.GET_MESSAGES: ("the server refused to hand out messages", UNKNOWN),
 }
 """The protocol gives no reason with 9000, so these are the likely ones."""
 
@@ -80,6 +88,11 @@ class ClassicClient:
         self.address = address
         self._timeout = timeout
 
+    def reach(self) -> None:
+        """Connect, and ask for nothing: tells a server that is not there from one that refuses."""
+        with Link(self.address, self._timeout):
+            pass
+
     def register(self, name: str, public_key: bytes) -> ClientId:
         """Take a name, for ever, and get an id for it.
 
@@ -92,13 +105,27 @@ class ClassicClient:
             raise UsageError("a name has at least 2 characters, at most 254 bytes, and no NUL") from None
         return ClientId(self._ask(NOBODY, Request.REGISTER, payload, Response.REGISTERED, ClientId.SIZE))
 
-    def list_clients(self, me: ClientId) -> list[ListedClient]:
-        """Everybody but us, in order of registration."""
-        payload = self._ask(me, Request.LIST_CLIENTS, b"", Response.CLIENTS)
-        if len(payload) % LIST_ENTRY.size:
+    def list_clients(self, me: ClientId) -> Iterator[ListedClient]:
+        """Everybody but us, in order of registration, as they come: a list may be larger than memory.
+
+        It is asked for when the first is drawn, and whoever has seen enough may stop.
+        """
+        partial = bytearray()
+        with Link(self.address, self._timeout) as link:
+            link.send(request(me, Request.LIST_CLIENTS))
+            for event in link.answer(STREAMED_ANSWER):
+                match event:
+                    case Frame(header) | FrameStart(header):
+                        _check(header, Request.LIST_CLIENTS, Response.CLIENTS)
+                    case Chunk(data):
+                        partial += data
+                        whole = len(partial) - len(partial) % LIST_ENTRY.size
+                        for start in range(0, whole, LIST_ENTRY.size):
+                            yield ListedClient.decode(bytes(partial[start : start + LIST_ENTRY.size]))
+                        del partial[:whole]
+            link.close_orderly()
+        if partial:
             raise ProtocolError("the list of clients ends in the middle of an entry")
-        starts = range(0, len(payload), LIST_ENTRY.size)
-        return [ListedClient.decode(payload[start : start + LIST_ENTRY.size]) for start in starts]
 
     def public_key(self, me: ClientId, of: ClientId) -> bytes:
         """The 160 bytes that a client registered as its key, whatever they are.
@@ -149,13 +176,13 @@ class ClassicClient:
             if listening and given != size:
                 raise UsageError("the content changed its size while it was being sent; nothing was sent")
             link.send(last)
-            payload = self._answer(link, Request.SEND_MESSAGE, Response.MESSAGE_STORED, SMALL_ANSWER)
+            payload = self._answer(link, Request.SEND_MESSAGE, Response.MESSAGE_STORED)
         recipient, message_id = STORED_ANSWER.unpack(_exactly(payload, STORED_ANSWER.size))
         if recipient != to:
             raise ProtocolError("the server confirmed a message to another client")
         return int(message_id)
 
-    def fetch(self, me: ClientId, sink: Sink, progress: Callable[[int, int], None] | None = None) -> int:
+    def fetch(self, me: ClientId, sink: Sink, progress: Progress | None = None) -> int:
         """Put all waiting messages into `sink`, commit it, and only then let the server forget them.
 
         `progress` is called with the bytes so far and the bytes in all. Returns the bytes in all; when
@@ -164,7 +191,7 @@ class ClassicClient:
         with Link(self.address, self._timeout) as link:
             link.send(request(me, Request.GET_MESSAGES))
             total = done = 0
-            for event in link.answer(FETCH_ANSWER):
+            for event in link.answer(STREAMED_ANSWER):
                 match event:
                     case Frame(header) | FrameStart(header):
                         _check(header, Request.GET_MESSAGES, Response.MESSAGES)
@@ -179,19 +206,15 @@ class ClassicClient:
             link.close_orderly(after_the_server=total > 0)
             return total
 
-    def _ask(
-        self, me: ClientId, code: Request, payload: bytes, expected: Response, size: int | None = None
-    ) -> bytes:
+    def _ask(self, me: ClientId, code: Request, payload: bytes, expected: Response, size: int) -> bytes:
         """A request with a small payload, and the payload of its answer."""
-        limits = LIST_ANSWER if expected is Response.CLIENTS else SMALL_ANSWER
         with Link(self.address, self._timeout) as link:
             link.send(request(me, code, len(payload)) + payload)
-            answer = self._answer(link, code, expected, limits)
-        return answer if size is None else _exactly(answer, size)
+            return _exactly(self._answer(link, code, expected), size)
 
     @staticmethod
-    def _answer(link: Link, code: Request, expected: Response, limits: Limits) -> bytes:
-        for event in link.answer(limits):
+    def _answer(link: Link, code: Request, expected: Response) -> bytes:
+        for event in link.answer(SMALL_ANSWER):
             if isinstance(event, Frame):
                 link.close_orderly()
                 _check(event.header, code, expected)

@@ -151,7 +151,7 @@ class SelfTest:
         client, me = self._client, alice.client_id
         self._expect_refused("a key for an unknown client", lambda: client.public_key(me, nobody))
         self._expect_refused("a message to an unknown client", lambda: alice.account.request_key(nobody))
-        self._expect_refused("a list for an unknown client", lambda: client.list_clients(nobody))
+        self._expect_refused("a list for an unknown client", lambda: next(client.list_clients(nobody), None))
         self._expect_refused(
             "a message from an unknown client",
             lambda: client.send_message(nobody, me, MessageType.KEY_REQUEST, b""),
