@@ -8,12 +8,14 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -282,3 +284,44 @@ def test_kill_9_loses_no_accepted_message(tmp_path: Path) -> None:
     assert accepted <= set(contents)
     assert len(contents) == len(set(contents))
     assert ids == sorted(set(ids))
+
+
+def test_it_serves_and_stops_in_order_when_its_log_is_full() -> None:
+    with TemporaryDirectory() as folder:
+        server = ServerProcess(classic_server(Path(folder)), log=Path("/dev/full"))
+        assert len(exchange(server.address, send_to_self(register(server.address, "alice")))) == 27
+        assert server.stop() == ExitCode.OK
+
+
+def send_to_self(client: ClientId) -> bytes:
+    return send_request(client, client, b"hello")
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+def test_it_serves_when_nobody_can_hear_where(tmp_path: Path, redirection: str) -> None:
+    command = [*classic_server(tmp_path, port=free_port()), "--log-format", "json"]
+    with subprocess.Popen(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *command], stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stderr is not None
+        assert any('"serving"' in line for line in server.stderr)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == ExitCode.OK
+        assert "Traceback" not in server.stderr.read()
+
+
+@pytest.mark.parametrize("content", ["max-connections = true", "relayed = 1", 'relayed = "yes"'])
+def test_a_switch_is_no_number_and_a_number_no_switch(tmp_path: Path, content: str) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text(content)
+    failure = refusal([*classic_server(tmp_path), "--config", str(settings)], tmp_path)
+    assert failure.code == ExitCode.USAGE
+    assert content.partition(" ")[0] in failure.complaint
+
+
+def test_behind_a_relay_messages_are_deleted_after_the_second_delivery(tmp_path: Path) -> None:
+    with ServerProcess(classic_server(tmp_path, "--relayed")) as server:
+        alice = register(server.address, "alice")
+        exchange(server.address, send_to_self(alice))
+        shown = [len(parse_messages(exchange(server.address, fetch_request(alice)))) for _ in range(3)]
+    assert shown == [1, 1, 0]

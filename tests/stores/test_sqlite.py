@@ -23,6 +23,8 @@ from .conftest import World, close_world, open_world
 
 Worlds = Callable[..., Awaitable[World]]
 
+MIB = 1 << 20
+
 
 @pytest.fixture
 def kind() -> str:
@@ -289,3 +291,36 @@ async def test_an_empty_mailbox_beside_many_envelopes_is_answered_by_two_lookups
         (bytes(16),),
     )
     assert not [row for row in plan.fetchall() if "SCAN" in row[3] and "CONSTANT" not in row[3]]
+
+
+class SmallDisk:
+    """What `statvfs` says of a disk on which there is nothing but this folder."""
+
+    f_frsize = 4096
+
+    def __init__(self, folder: Path, size: int) -> None:
+        used = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+        self.f_bavail = max(0, size - used) // self.f_frsize
+
+
+async def test_m7_what_deletions_free_inside_the_database_is_room(
+    worlds: Worlds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file never shrinks, so a disk that only messages have filled must not stay full for ever."""
+    world = await worlds(min_free_bytes=16 * MIB)
+    box = await world.mailbox()
+    monkeypatch.setattr(os, "statvfs", lambda folder: SmallDisk(Path(folder), 128 * MIB))
+
+    async def fill() -> int:
+        for count in range(4_000):
+            try:
+                await world.put(box, bytes(60_000))
+            except StoreFull:
+                return count
+        return 4_000
+
+    first = await fill()
+    assert 100 < first < 4_000
+    for _ in range(3):
+        await world.store.ack_up_to(box, 1 << 40)
+        assert await fill() > first // 2

@@ -12,6 +12,7 @@ import structlog
 
 from hushpost.app.running import DATABASE, make_folder, opened_classic, runner, settle, stop_signal
 from hushpost.classic import payloads
+from hushpost.classic.server.fetch import Handover
 from hushpost.classic.server.gateway import Gateway
 from hushpost.classic.server.importer import ImportReport, Progress, import_old_server
 from hushpost.classic.server.oldserver import OldServer
@@ -79,7 +80,7 @@ async def _serve_until_stopped(
 ) -> None:
     stopping = stop_signal()
     async with asyncio.TaskGroup() as tasks:
-        gateway = Gateway(store, blobs, settings.limits, tasks)
+        gateway = Gateway(store, blobs, settings.limits, tasks, Handover(relayed=settings.relayed))
         acceptor = Acceptor(listener, gateway, settings.limits, payloads.REFUSAL)
         acceptor.start()
         host, port = listener.getsockname()[:2]

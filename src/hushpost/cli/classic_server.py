@@ -48,6 +48,13 @@ def serve(
             help="TOML file with any of these options as keys; flags and environment win over it.",
         ),
     ] = None,
+    relayed: Annotated[
+        bool,
+        typer.Option(
+            "--relayed",
+            help="Clients come through a relay (ssh -L, a TCP proxy): delete only after a second delivery.",
+        ),
+    ] = False,
     log_format: Annotated[LogFormat, typer.Option(help="How events are written to stderr.")] = (
         LogFormat.CONSOLE
     ),
@@ -72,23 +79,26 @@ def serve(
     Stop it with Ctrl-C or SIGTERM: it finishes what it has begun.
     """
     from hushpost.app import run_classic  # late: keeps the other commands' start quick
-    from hushpost.cli.logs import configure_logs
+    from hushpost.cli.logs import announce, configure_logs
 
     host, port = parse_address(listen) if listen else ("127.0.0.1", read_port_file(Path("port.info")))
     configure_logs(log_format)
-    typer.echo(WARNING, err=True)
+    announce(WARNING, err=True)
     settings = ClassicSettings(
         host,
         port,
         data,
         ListenLimits(max_connections, per_address, request_deadline, min_rate, stop_deadline),
+        relayed,
     )
     store_limits = StoreLimits(mailbox_count, mailbox_bytes, total_bytes, min_free_bytes)
     run_classic(settings, store_limits, _announce)
 
 
 def _announce(host: str, port: int) -> None:
-    typer.echo(f"listening on {f'[{host}]' if ':' in host else host}:{port}")
+    from hushpost.cli.logs import announce
+
+    announce(f"listening on {f'[{host}]' if ':' in host else host}:{port}")
 
 
 def import_(

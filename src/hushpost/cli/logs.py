@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from contextlib import suppress
 
 import structlog
 
 from hushpost.settings import LogFormat
+
+
+class _Lines:
+    """Lines on stderr, which may be full, broken or closed: a server goes on when nobody listens."""
+
+    def msg(self, line: str) -> None:
+        if sys.stderr is not None:
+            with suppress(OSError, ValueError):
+                sys.stderr.write(f"{line}\n")
+                sys.stderr.flush()
+
+    info = warning = error = critical = msg
+
+
+def announce(text: str, *, err: bool = False) -> None:
+    """Say something once; whether anybody hears it must not end the server."""
+    stream = sys.stderr if err else sys.stdout
+    if stream is None:
+        return
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except (OSError, ValueError):
+        # What the stream still holds would be tried again when the process ends, and be an error then.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def configure_logs(log_format: LogFormat) -> None:
@@ -16,7 +44,7 @@ def configure_logs(log_format: LogFormat) -> None:
     if log_format is LogFormat.JSON:
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr is not None and sys.stderr.isatty())
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -25,5 +53,5 @@ def configure_logs(log_format: LogFormat) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Lines(),
     )

@@ -197,11 +197,13 @@ def _advertised(host: str, given: str | None) -> tuple[str, int] | None:
 
 def _announce(announcement: Announcement) -> None:
     """For programs, too: the address ends the first line, the link its own."""
-    typer.echo(f"listening on {_written(announcement.address)}")
+    from hushpost.cli.logs import announce
+
+    announce(f"listening on {_written(announcement.address)}")
     if announcement.classic is not None:
-        typer.echo(f"classic protocol on {_written(announcement.classic)}")
+        announce(f"classic protocol on {_written(announcement.classic)}")
     if (first := announcement.first) is not None:
-        typer.echo(f"invitation for the first {first.uses}, within 7 days: {first.link}")
+        announce(f"invitation for the first {first.uses}, within 7 days: {first.link}")
 
 
 def _written(address: tuple[str, int]) -> str:

@@ -31,8 +31,18 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
             f"the settings file has an unknown key: {unknown[0]}",
             hint="keys are the long options without dashes in front: " + ", ".join(sorted(known)),
         )
+    switches = [each for each in context.command.params if _is_flag(each)]
+    flags = {name.removeprefix("--") for switch in switches for name in switch.opts}
+    for key, value in table.items():
+        if isinstance(value, bool) != (key in flags):
+            wanted = "true or false" if key in flags else "a number or a text"
+            raise UsageError(f"the settings file's {key} is not {wanted}")
     context.default_map = {key.replace("-", "_"): value for key, value in table.items()}
     return path
+
+
+def _is_flag(parameter: object) -> bool:
+    return bool(getattr(parameter, "is_flag", False))
 
 
 def limit_of(panel: str, description: str, minimum: float) -> Any:

@@ -64,6 +64,7 @@ class Tables:
         self._seen = Seen(connection)
         self._changed: list[_Mailbox] = []
         self._free = 0
+        (self._page_size,) = connection.execute("PRAGMA page_size").fetchone()
         self._load()
 
     # The transaction
@@ -71,8 +72,10 @@ class Tables:
     def begin(self) -> None:
         """Open a transaction."""
         disk = os.statvfs(self._folder)
-        self._free = disk.f_bavail * disk.f_frsize
         self._db.execute("BEGIN IMMEDIATE")
+        # The database never shrinks: what deletions made free in it is room for new messages only.
+        (unused,) = self._db.execute("PRAGMA freelist_count").fetchone()
+        self._free = disk.f_bavail * disk.f_frsize + unused * self._page_size
 
     def commit(self) -> None:
         """Write down what gathered, and make it durable."""
