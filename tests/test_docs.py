@@ -1,22 +1,46 @@
-"""The documents say what the code does: exit codes, errors, commands, options, links."""
+"""The documents say what the code does: exit codes, errors, commands, options, links, the specification."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer.main
 
 from hushpost import errors
 from hushpost.cli import app
+from hushpost.crypto.content import Card, Introduction, Receipt, ResendRequest, SessionReset, Text
+from hushpost.crypto.faults import EnvelopeFault
+from hushpost.crypto.identity import ManifestFault, ServerFault
+from hushpost.crypto.prekeys import PrekeyFault
+from hushpost.crypto.primitives import Label
 from hushpost.errors import ExitCode, HushpostError
+from hushpost.server.limits import told
+from hushpost.settings import ListenLimits, PostLimits, Rates
+from hushpost.stores.base import StoreLimits
+from hushpost.wire import limits
+from hushpost.wire.messages import (
+    EVENTS,
+    REQUESTS,
+    RESPONSES,
+    DeviceKeys,
+    ErrorCode,
+    ListedAccount,
+    Message,
+    Recipient,
+    RetiredSeal,
+    WaitingEnvelope,
+)
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+CONTENT_PARTS = (Text, Receipt, Card, Introduction, ResendRequest, SessionReset)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -117,3 +141,83 @@ def test_every_decision_is_in_the_index() -> None:
     index = (ROOT / "docs" / "adr" / "README.md").read_text()
     pages = [path.name for path in (ROOT / "docs" / "adr").glob("[0-9]*.md")]
     assert [name for name in sorted(pages) if f"({name})" not in index] == []
+
+
+# --- the specification
+
+SPEC = ROOT / "docs" / "spec"
+PARTS: tuple[type[msgspec.Struct], ...] = (
+    DeviceKeys,
+    ListedAccount,
+    Recipient,
+    RetiredSeal,
+    WaitingEnvelope,
+)
+
+
+def spec(name: str) -> str:
+    return (SPEC / f"{name}.md").read_text()
+
+
+def tables(text: str) -> list[list[str]]:
+    """The cells of every row of every table."""
+    lines = [line.strip() for line in text.splitlines()]
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("| ")]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+@pytest.mark.parametrize("cls", [*REQUESTS.values(), *RESPONSES.values(), *EVENTS.values(), *PARTS])
+def test_every_message_and_field_is_on_the_page_of_the_wire(cls: type[msgspec.Struct]) -> None:
+    text = spec("wire")
+    title = f"### {cls.CODE} {cls.__name__}\n" if issubclass(cls, Message) else f"\n`{cls.__name__}`: "
+    assert title in text
+    section = re.split(r"^##|^`[A-Z]", text.split(title)[1], flags=re.MULTILINE)[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(cls.__struct_fields__)
+
+
+def test_every_limit_of_the_wire_is_on_its_page() -> None:
+    rows = {row[0]: row[1] for row in tables(spec("wire")) if len(row) > 1}
+    names = [name for name in vars(limits) if name.isupper()]
+    assert {f"`{name}`": f"{getattr(limits, name):,}" for name in names}.items() <= rows.items()
+
+
+def test_every_number_that_a_server_tells_is_on_the_page() -> None:
+    names = told(Rates(), PostLimits(), ListenLimits(), StoreLimits())
+    section = spec("wire").split("## Limits of a server")[1]
+    assert set(re.findall(r"`([a-z-]+)`", section)) >= set(names)
+
+
+def test_every_error_code_has_its_row_and_no_other() -> None:
+    rows = [row for row in tables(spec("errors")) if row[0].startswith("`")]
+    assert [row[0].strip("`") for row in rows] == [code.value for code in ErrorCode]
+    assert {len(row) for row in rows} == {5}
+    waits = {row[0].strip("`") for row in rows if row[2] == "seconds"}
+    assert waits == {"full", "requests-full", "rate-limited", "unavailable"}
+
+
+@pytest.mark.parametrize(
+    ("page_name", "faults"),
+    [("keys", ManifestFault), ("keys", PrekeyFault), ("auth", ServerFault), ("envelope", EnvelopeFault)],
+)
+def test_every_check_has_its_row(page_name: str, faults: type[StrEnum]) -> None:
+    cells = {cell for row in tables(spec(page_name)) for cell in row}
+    named = {word for cell in cells for word in re.findall(r"\b[A-Z_]{3,}\b", cell)}
+    assert set(faults.__members__) <= named
+
+
+def test_the_checks_of_an_envelope_are_numbered_in_their_order() -> None:
+    section = spec("envelope").split("## Reading")[1]
+    rows = [row for row in tables(section) if row[0].isdigit()]
+    assert [row[0] for row in rows] == [str(number) for number in range(1, len(EnvelopeFault) + 1)]
+    assert [row[2] for row in rows] == list(EnvelopeFault.__members__)
+
+
+def test_every_label_has_its_purpose() -> None:
+    named = set(re.findall(r"`([a-z-]+)`", spec("keys").split("The purposes:")[1].split("###")[0]))
+    assert named == {label.value.decode().split("/")[1] for label in Label}
+
+
+def test_every_kind_of_content_has_its_row() -> None:
+    section = spec("envelope").split("## Padding")[0]
+    kinds = {int(number) for number in re.findall(r"^\| (\d+) \| [a-z]", section, re.MULTILINE)}
+    assert kinds == {part.KIND for part in CONTENT_PARTS}

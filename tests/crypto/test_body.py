@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hushpost.crypto.body import MAX_BODY, MAX_CONTENT, Body, BodyDigest, BodyKey, encrypted_size, open_body
+from hushpost.crypto.content import MANIFEST_BOUND
 from hushpost.crypto.faults import EnvelopeFault
 from hushpost.crypto.primitives import Label, seal, transcript
 from hushpost.crypto.seal import HEADER_SIZE
@@ -73,6 +74,7 @@ def test_the_largest_content_fits_exactly_into_an_envelope() -> None:
 def test_the_sizes_are_those_of_the_wire() -> None:
     assert MAX_BODY == limits.MAX_BODY
     assert HEADER_SIZE == limits.HEADER_SIZE
+    assert MANIFEST_BOUND == limits.MAX_MANIFEST
 
 
 def test_nothing_secret_is_printed() -> None:

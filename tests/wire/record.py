@@ -17,6 +17,7 @@ from hushpost.wire.messages import EVENTS, REQUESTS, Message
 from tests.wire.examples import example
 from tests.wire.refused import to_client, to_server
 from tests.wire.strategies import MESSAGES
+from tests.wire.tables import PAGE, rendered
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "v3-wire.json"
 
@@ -73,3 +74,12 @@ def recorded() -> str:
     """The text of the file."""
     note = "every message of version 3 once, and what each end must refuse; see docs/spec/wire.md"
     return json.dumps({"note": note, "messages": messages(), "refused": cases()}, indent=1) + "\n"
+
+
+def main() -> None:
+    VECTORS.write_text(recorded())
+    PAGE.write_text(rendered(PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import ClassVar, Protocol, Self, TypeVar
 
 from hushpost.crypto.body import MAX_CONTENT
-from hushpost.crypto.identity.manifest import MAX_DEVICES
 from hushpost.crypto.layout import Reader, u8, u16, u32
 from hushpost.crypto.olm import SessionHash
 from hushpost.crypto.prekeys import SealPrekey
@@ -43,8 +42,8 @@ MAX_PROFILE_NAME = 128
 MAX_MANIFESTS = 200
 """In one introduction. What is longer does not fit into a body anyway once it lists many devices."""
 
-MANIFEST_BOUND = 4_096 + 136 * MAX_DEVICES
-"""Bytes of one manifest, with some to spare."""
+MANIFEST_BOUND = 24 * 1024
+"""Bytes of one manifest: as many as the server takes."""
 
 
 class DeliveryToken(Secret):
