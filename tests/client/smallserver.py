@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+
 from hushpost.client.clock import Clock
 from hushpost.client.link import Address
 from hushpost.crypto.identity import (
@@ -125,6 +127,10 @@ class SmallServer:
         self.connections: set[Peer] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.address: Address
+        self.port = 0
+        self.listener: asyncio.Server
+        self.drop_answers = 0
+        """So many registrations are carried out, and then the connection breaks."""
 
     async def invite(self, inviter: AccountFingerprint | None = None) -> str:
         """A link that is good for one account."""
@@ -133,6 +139,26 @@ class SmallServer:
         await self.store.invite(Invitation(hashed, 1, self.clock.now() + 86_400))
         pin = self.credentials.secret.public.fingerprint
         return str(JoinLink(self.address.host, self.address.port, pin, token, inviter))
+
+    async def start(self) -> None:
+        """Listen; at the same port as before."""
+        self.listener = await asyncio.start_server(
+            self.handle, "127.0.0.1", self.port, ssl=self.credentials.tls
+        )
+        self.port = self.listener.sockets[0].getsockname()[1]
+        self.address = Address("127.0.0.1", self.port, self.credentials.secret.public.fingerprint)
+
+    async def stop(self) -> None:
+        """Nobody gets through any more."""
+        self.listener.close()
+        self.cut()
+        await self.listener.wait_closed()
+        await asyncio.sleep(0)
+
+    @property
+    def registrations(self) -> list[Register]:
+        """Every registration that came, under one number."""
+        return [msgspec.structs.replace(each, number=0) for each in self.seen if isinstance(each, Register)]
 
     def cut(self) -> None:
         """End every connection in the middle of whatever it is doing."""
@@ -180,6 +206,9 @@ class Peer:
                     continue
                 self.server.seen.append(event)
                 answer = await self.answer(event)
+                if self.server.drop_answers and isinstance(event, Register):
+                    self.server.drop_answers -= 1
+                    return
                 self.writer.write(self.wire.send(self.server.twist(event, answer)))
                 if isinstance(answer, Subscribed):
                     await self.push()
@@ -382,13 +411,8 @@ class Peer:
 async def small_server(folder: Path, clock: Clock) -> AsyncIterator[SmallServer]:
     """One on a port of the loopback, for as long as the block lasts."""
     server = SmallServer(Credentials(folder), clock)
-    listener = await asyncio.start_server(server.handle, "127.0.0.1", 0, ssl=server.credentials.tls)
-    host, port = listener.sockets[0].getsockname()[:2]
-    server.address = Address(host, port, server.credentials.secret.public.fingerprint)
+    await server.start()
     try:
         yield server
     finally:
-        listener.close()
-        server.cut()
-        await listener.wait_closed()
-        await asyncio.sleep(0)
+        await server.stop()

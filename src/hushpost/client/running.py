@@ -53,18 +53,28 @@ async def running(
 
 @asynccontextmanager
 async def _at_work(keeper: Keeper) -> AsyncIterator[None]:
-    """The keeper beside the block. If it fails, the block is cancelled, and its error raised."""
+    """The keeper beside the block. If it fails, the block is cancelled, and its error raised.
+
+    What the block itself raises comes out as it is, not wrapped into a group.
+    """
+    raised: Exception | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(keeper.run())
-            yield
-            await keeper.farewell()
+            try:
+                yield
+            except Exception as error:
+                raised = error
+            else:
+                await keeper.farewell()
             task.cancel()
     except BaseExceptionGroup as group:
         ours = [error for error in group.exceptions if isinstance(error, HushpostError)]
         if len(ours) == len(group.exceptions) == 1:
             raise ours[0] from None
         raise
+    if raised is not None:
+        raise raised
 
 
 def _begin(t: Tables) -> Me:
