@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hushpost.crypto.body import BodyDigest
 from hushpost.crypto.faults import EnvelopeFault
 from hushpost.crypto.olm import NormalMessage, PrekeyMessage, SessionHash
-from hushpost.crypto.primitives import HPKE_OVERHEAD, LOW_ORDER_X25519, P, SealOpener, SealSecret
+from hushpost.crypto.primitives import HPKE_OVERHEAD, LOW_ORDER_X25519, P, SealKey, SealOpener, SealSecret
 from hushpost.crypto.seal import HEADER_SIZE, PLAIN_SIZE, Binding, Header, open_header, seal_header
 from hushpost.errors import EnvelopeError
 from hushpost.ids import DeviceId, EnvelopeId
+from tests.crypto import hpke
 from tests.crypto.pair import Line, Phone
 from tests.crypto.people import ALICE, BOB
 
@@ -78,6 +79,19 @@ def test_every_flipped_bit_is_noticed(bit: int) -> None:
 @pytest.mark.parametrize("sealed", [b"", SEALED[:-1], SEALED + b"\0", SEALED[: HPKE_OVERHEAD - 1]])
 def test_other_sizes_are_refused(sealed: bytes) -> None:
     assert refused(lambda: opened(sealed)) is EnvelopeFault.SEAL
+
+
+def test_the_suite_is_the_one_of_the_specification() -> None:
+    assert opened(hpke.honest(RECIPIENT.seal_key.key, BINDING.info, PLAIN)) == HEADER
+
+
+@pytest.mark.parametrize("make", [hpke.with_bit_255, hpke.of_low_order])
+def test_a_seal_whose_x25519_half_is_not_a_usable_key_is_refused(
+    make: Callable[[SealKey, bytes, bytes], bytes],
+) -> None:
+    """The first of them opens in the library: the secret was made of the key as it was sent."""
+    bad = make(RECIPIENT.seal_key.key, BINDING.info, PLAIN)
+    assert refused(lambda: opened(bad)) is EnvelopeFault.SEAL
 
 
 @pytest.mark.parametrize("number", [*LOW_ORDER_X25519, P, P + 9, 2**255 + 9, 2**256 - 1])

@@ -21,8 +21,9 @@ from hushpost.crypto.inner import Inner
 from hushpost.crypto.olm import PrekeyMessage
 from hushpost.crypto.primitives import LOW_ORDER_X25519
 from hushpost.crypto.ratchet import DeviceAccount
-from hushpost.crypto.seal import Binding, Header
+from hushpost.crypto.seal import Binding, Header, open_header
 from hushpost.ids import DeviceId, EnvelopeId, MessageId
+from tests.crypto import hpke
 from tests.crypto.pair import NOW, Line, Phone, Reader, lying
 from tests.crypto.people import ALICE, BOB, MALLORY
 from tests.vectors.bodies import Case, flipped
@@ -72,6 +73,8 @@ def seal_raw(to: Phone, plain: bytes, body: Body) -> Arrived:
 def seal_cases(line: Line) -> Iterator[Case]:
     good, other = line.send(Text("one")), line.send(Text("two"))
     header = good.header
+    device, digest = line.recipient.device.id, BodyDigest.of(good.body)
+    binding = Binding(device, good.seal_key_id, good.envelope, digest)
 
     def bad(title: str, arrived: Arrived) -> Case:
         return case(title, "bob", arrived, "SEAL")
@@ -87,6 +90,10 @@ def seal_cases(line: Line) -> Iterator[Case]:
     for number in sorted(LOW_ORDER_X25519):
         low = number.to_bytes(32, "little")
         yield headed(f"an X25519 half of low order: {low[:4].hex()}", header[:1_088] + low + header[1_120:])
+    to, info = line.recipient.seal_key.key, binding.info
+    plain = open_header(header, line.recipient.opener, binding).encode()
+    yield headed("an X25519 half that is another spelling, and opens", hpke.with_bit_255(to, info, plain))
+    yield headed("an X25519 half of 0, sealed for it", hpke.of_low_order(to, info, plain))
     yield headed("a flipped bit in the sealed text", flipped(header, 1_120))
     yield headed("a flipped bit in the seal's tag", flipped(header, 1_647))
     yield headed("a header that is cut short", header[:-1])
@@ -97,9 +104,8 @@ def seal_cases(line: Line) -> Iterator[Case]:
     yield bad("a flipped bit in the body", replace(good, body=flipped(good.body, 40)))
     yield bad("a body that is cut short", replace(good, body=good.body[:-1]))
     yield bad("a byte behind the body", replace(good, body=good.body + b"\0"))
-    to, elsewhere = line.recipient, DeviceId(bytes(16))
-    binding = Binding(elsewhere, good.seal_key_id, good.envelope, BodyDigest.of(good.body))
-    yield headed("sealed for another device", to.seal_key.key.seal(binding.info, bytes(512)))
+    elsewhere = replace(binding, recipient=DeviceId(bytes(16)))
+    yield headed("sealed for another device", to.seal(elsewhere.info, plain))
 
 
 def header_cases(line: Line) -> Iterator[Case]:
