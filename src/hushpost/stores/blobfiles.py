@@ -22,6 +22,7 @@ from typing import TypeVar
 from hushpost.errors import BlobMissing, StoreError, StoreFailed, StoreFull
 from hushpost.ids import BlobId
 from hushpost.stores.base import StoreLimits
+from hushpost.stores.room import disk_room
 from hushpost.stores.rules import check_disk
 
 T = TypeVar("T")
@@ -69,8 +70,7 @@ class FileBlobs:
             part = self._part(blob)
             self._make_folder()
             part.parent.mkdir(mode=0o700, exist_ok=True)
-            disk = os.statvfs(part.parent)
-            check_disk(disk.f_bavail * disk.f_frsize, self._min_free, promised)
+            check_disk(disk_room(part.parent), self._min_free, promised)
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
         self._growing[blob] = _Growth(size)

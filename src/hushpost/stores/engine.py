@@ -71,6 +71,7 @@ class Engine(Generic[TablesT]):
         self._checkpoints = parts.checkpoints
         self.database = parts.database
         self.epoch = parts.epoch
+        self.tables = parts.tables
         self.readers = parts.readers
         self.writer = Writer(parts.tables, parts.ballast, parts.checkpoints)
 

@@ -7,7 +7,6 @@ over and takes back.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,6 +18,7 @@ from hushpost.stores import reading, rules
 from hushpost.stores.base import Account, Blobs, DirectoryExtent, Envelope, Extent, Send, StoreLimits, Usage
 from hushpost.stores.engine import Engine
 from hushpost.stores.migrations import CLASSIC
+from hushpost.stores.room import disk_room
 from hushpost.stores.tables import DELETED_AT_ONCE, Deleted, Tables
 
 _MAX_NUMBER = 2**63 - 1
@@ -96,8 +96,7 @@ class SqliteStore:
         def query(db: sql.Connection) -> None:
             rules.check_mailbox(self._limits, reading.usage(db, mailbox), size)
             rules.check_total(self._limits, reading.total_size(db), size)
-            disk = os.statvfs(self._engine.database.path.parent)
-            rules.check_disk(disk.f_bavail * disk.f_frsize, self._limits.min_free_bytes, size)
+            rules.check_disk(disk_room(self._engine.database.path.parent), self._limits.min_free_bytes, size)
 
         await self._query(query)
 

@@ -6,7 +6,6 @@ Rows to insert gather until `flush`, and go in with one statement per table.
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from hushpost.errors import IdTaken, NameTaken, StoreUnusable, UnknownMailbox
 from hushpost.ids import BlobId, MailboxId
 from hushpost.stores import rules
 from hushpost.stores.base import Account, Envelope, Send, StoreLimits, Usage
+from hushpost.stores.room import database_room
 from hushpost.stores.seen import Seen
 
 MAILBOXES_CACHED = 32_768
@@ -64,18 +64,14 @@ class Tables:
         self._seen = Seen(connection)
         self._changed: list[_Mailbox] = []
         self._free = 0
-        (self._page_size,) = connection.execute("PRAGMA page_size").fetchone()
         self._load()
 
     # The transaction
 
     def begin(self) -> None:
         """Open a transaction."""
-        disk = os.statvfs(self._folder)
         self._db.execute("BEGIN IMMEDIATE")
-        # The database never shrinks: what deletions made free in it is room for new messages only.
-        (unused,) = self._db.execute("PRAGMA freelist_count").fetchone()
-        self._free = disk.f_bavail * disk.f_frsize + unused * self._page_size
+        self._free = database_room(self._db, self._folder)
 
     def commit(self) -> None:
         """Write down what gathered, and make it durable."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from hushpost import sql
 from hushpost.ids import AccountId, MailboxId
@@ -14,15 +16,23 @@ MEMBERS_CACHED = 32_768
 NOTED_EVERY = 64
 """Envelopes of a mailbox after which its row says so: the most that have to be counted when it is loaded."""
 
+LOADED_AT_ONCE = 64
+"""Accounts of one statement, when several are needed: nearly twice as quick as one by one."""
+
+WORTH_IT = 8
+"""Accounts. Fewer are looked up one by one, when they are asked for."""
+
 _LOAD = """
-SELECT a.version, a.token_hash, d.number, d.id, d.listed, d.seal_key_id,
+SELECT a.id, a.version, a.token_hash, d.number, d.id, d.listed, d.seal_key_id,
     d.count + count(e.sequence), d.size + ifnull(sum(e.size), 0),
     d.requests + ifnull(sum(e.is_request), 0), d.request_size + ifnull(sum(e.is_request * e.size), 0),
     max(d.highest, ifnull(max(e.sequence), 0)), d.acknowledged, count(e.sequence)
 FROM account a JOIN device d ON d.account = a.id
     LEFT JOIN envelope e ON e.mailbox = d.number AND e.sequence > d.highest
-WHERE a.id = ? AND a.token_hash IS NOT NULL GROUP BY d.id
+WHERE a.id = ? AND a.token_hash IS NOT NULL GROUP BY d.account, d.id
 """
+
+_LOAD_MANY = _LOAD.replace("a.id = ?", f"a.id IN ({','.join('?' * LOADED_AT_ONCE)})")
 
 
 @dataclass(slots=True)
@@ -75,6 +85,7 @@ class Members:
         self._by_id: OrderedDict[AccountId, Member] = OrderedDict()
         self._accounts: dict[bytes, AccountId] = {}
         """Of each device of theirs."""
+        self._expected: deque[AccountId] = deque()
 
     def find(self, account: AccountId) -> Member | None:
         """An account that has not left."""
@@ -83,10 +94,32 @@ class Members:
             self._by_id.move_to_end(account)
             return member
         rows = self._db.execute(_LOAD, (sql.binary(account),)).fetchall()
-        if not rows:
-            return None
-        boxes = {row[3]: Box(account, row[2], MailboxId(row[3]), bool(row[4]), *row[5:]) for row in rows}
-        version, token_hash = rows[0][:2]
+        return self._remember(account, rows) if rows else None
+
+    def expect(self, account: AccountId) -> None:
+        """An operation on it is on its way to the writer. May be called from another thread."""
+        self._expected.append(account)
+
+    def load_expected(self) -> None:
+        """Look up what the next operations will ask for, many at a time."""
+        missing: set[AccountId] = set()
+        while self._expected:
+            account = self._expected.popleft()
+            if account not in self._by_id:
+                missing.add(account)
+        if len(missing) < WORTH_IT:
+            return
+        keys = [sql.binary(account) for account in missing]
+        for start in range(0, len(keys), LOADED_AT_ONCE):
+            some = keys[start : start + LOADED_AT_ONCE]
+            some += some[:1] * (LOADED_AT_ONCE - len(some))
+            rows = self._db.execute(_LOAD_MANY, some).fetchall()
+            for raw, of_account in groupby(rows, key=itemgetter(0)):
+                self._remember(AccountId(raw), list(of_account))
+
+    def _remember(self, account: AccountId, rows: list[sql.Row]) -> Member:
+        boxes = {row[4]: Box(account, row[3], MailboxId(row[4]), bool(row[5]), *row[6:]) for row in rows}
+        _, version, token_hash = rows[0][:3]
         listed = sum(box.listed for box in boxes.values())
         member = self._by_id[account] = Member(account, version, token_hash, boxes, listed)
         for device in boxes:

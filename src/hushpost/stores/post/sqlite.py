@@ -62,7 +62,8 @@ class SqlitePost:
             backup.become_a_store(db)
             return PostTables(db, path.parent, limits, clock, stored)
 
-        store = cls(await Engine.open(path, POST, make_tables), wakeups, clock)
+        engine = await Engine.open(path, POST, make_tables)
+        store = cls(engine, wakeups, clock)
         try:
             await store._remove_what_was_left()
         except BaseException:
@@ -74,6 +75,7 @@ class SqlitePost:
         self._engine = engine
         self._submit = engine.writer.submit
         self._query = engine.query
+        self._expect = engine.tables.members.expect
         self._wakeups = wakeups
         self._clock = clock
 
@@ -153,6 +155,7 @@ class SqlitePost:
 
     def append_sealed(self, send: SealedSend) -> asyncio.Future[tuple[int, ...]]:
         rules.check_sealed_shape(send)
+        self._expect(send.account)
         return self._submit(lambda tables: tables.append_sealed(send), len(send.body), grows=True)
 
     async def position(self, mailbox: MailboxId) -> Position:

@@ -7,7 +7,6 @@ insert gather until `flush`, and go in with one statement per table. What change
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from hushpost.stores import rules
 from hushpost.stores.base import SealedDelivery, SealedSend, StoreLimits, Usage
 from hushpost.stores.post.members import NOTED_EVERY, Box, Member, Members
 from hushpost.stores.post.recent import REMEMBERED, RecentIds
+from hushpost.stores.room import database_room
 from hushpost.stores.seen import Seen
 from hushpost.stores.tables import DELETED_AT_ONCE
 
@@ -56,10 +56,10 @@ class PostTables:
 
     def begin(self) -> None:
         """Open a transaction."""
-        disk = os.statvfs(self._folder)
-        self._free = disk.f_bavail * disk.f_frsize
         self.now = self._clock()
         self.db.execute("BEGIN IMMEDIATE")
+        self.members.load_expected()
+        self._free = database_room(self.db, self._folder)
 
     def commit(self) -> None:
         """Write down what gathered, make it durable, and say so."""
