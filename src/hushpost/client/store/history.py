@@ -125,7 +125,7 @@ class HistoryTable:
         one = "" if contact is None else "AND contact = ?"
         rows = self._db.rows(
             f"SELECT {columns} FROM message_text JOIN message ON message.number = message_text.rowid"
-            f" WHERE message_text MATCH ? {one} ORDER BY message.number DESC LIMIT ?",
+            f" WHERE message_text MATCH ? {one} ORDER BY message_text.rowid DESC LIMIT ?",
             query,
             *(() if contact is None else (contact,)),
             limit,
