@@ -14,8 +14,21 @@ from hushpost.app.post import ADDRESS_FILE, opened_post
 from hushpost.app.running import only_server, runner
 from hushpost.errors import ExitCode, HushpostError, ProfileError, Unreachable
 from hushpost.server.identity import KEY_FILE, ServerIdentity
-from hushpost.server.operator import SOCKET_FILE, AnyCommand, Desk, Failure
+from hushpost.server.operator import (
+    SOCKET_FILE,
+    AnyCommand,
+    Backup,
+    Desk,
+    Failure,
+    GetStats,
+    Invite,
+    ListAccounts,
+    ListInvitations,
+    Revoke,
+)
 from hushpost.stores.base import StoreLimits
+
+__all__ = ["Backup", "GetStats", "Invite", "ListAccounts", "ListInvitations", "Revoke", "operate"]
 
 PATIENCE = 600.0
 """Seconds for an answer: a backup of a large store takes some minutes."""

@@ -78,7 +78,7 @@ def serve(
 
     Stop it with Ctrl-C or SIGTERM: it finishes what it has begun.
     """
-    from hushpost.app import run_classic  # late: keeps the other commands' start quick
+    from hushpost.app.classic import run_classic  # late: keeps the other commands' start quick
     from hushpost.cli.logs import announce, configure_logs
 
     host, port = parse_address(listen) if listen else ("127.0.0.1", read_port_file(Path("port.info")))
@@ -118,7 +118,7 @@ def import_(
     from rich.console import Console
     from rich.progress import Progress
 
-    from hushpost.app import import_classic
+    from hushpost.app.classic import import_classic
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("messages", total=None)

@@ -26,7 +26,7 @@ from hushpost.settings import (
 from hushpost.stores.base import StoreLimits
 
 if TYPE_CHECKING:
-    from hushpost.app import Announcement
+    from hushpost.app.post import Announcement
 
 PORT = 4747
 DEFAULT_LISTEN = f"127.0.0.1:{PORT}"
@@ -120,7 +120,7 @@ def serve(
 
     Everything that it keeps is in one folder: back that up.
     """
-    from hushpost.app import run_post  # late: keeps the other commands' start quick
+    from hushpost.app.post import run_post  # late: keeps the other commands' start quick
     from hushpost.cli.logs import configure_logs
 
     host, port = parse_address(listen)

@@ -35,7 +35,7 @@ def invite(
     as_json: AsJson = False,
 ) -> None:
     """Make an invitation and print its link. It is told now or never: the server keeps a hash of it."""
-    from hushpost.app import Invite, operate
+    from hushpost.app.operate import Invite, operate
 
     answer = operate(data, Invite(uses, _seconds(expires)))
     typer.echo(json.dumps(answer) if as_json else answer["link"])
@@ -48,7 +48,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Let an invitation be good no more. Whoever has registered with it stays."""
-    from hushpost.app import Revoke, operate
+    from hushpost.app.operate import Revoke, operate
 
     answer = operate(data, Revoke(_hash_of(invitation)))
     typer.echo(json.dumps(answer) if as_json else "revoked")
@@ -57,7 +57,7 @@ def revoke(
 @app.command()
 def invitations(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
     """The invitations that are good."""
-    from hushpost.app import ListInvitations, operate
+    from hushpost.app.operate import ListInvitations, operate
 
     answer = operate(data, ListInvitations())
     if as_json:
@@ -70,7 +70,7 @@ def invitations(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
 @app.command()
 def accounts(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
     """Everybody who has an account, by name."""
-    from hushpost.app import ListAccounts, operate
+    from hushpost.app.operate import ListAccounts, operate
 
     found: list[dict[str, Any]] = []
     while page := operate(data, ListAccounts(found[-1]["name"] if found else "")):
@@ -84,7 +84,7 @@ def accounts(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
 @app.command()
 def stats(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
     """How much the server holds."""
-    from hushpost.app import GetStats, operate
+    from hushpost.app.operate import GetStats, operate
 
     answer: dict[str, int] = operate(data, GetStats())
     if as_json:
@@ -100,7 +100,7 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy the database into a new file, while the server runs. The server's key is not in it: keep both."""
-    from hushpost.app import Backup, operate
+    from hushpost.app.operate import Backup, operate
 
     answer = operate(data, Backup(str(file.absolute())))
     kept = f"saved; the server's key is in {data / 'identity.key'}: keep a copy of that, too"
