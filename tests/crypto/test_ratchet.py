@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hushpost.crypto.faults import EnvelopeFault
 from hushpost.crypto.identity import Device
 from hushpost.crypto.olm import NormalMessage, OlmMessage, PrekeyMessage, SessionHash
 from hushpost.crypto.prekeys import Bundle, Kind, Owner, PrekeyCheck
-from hushpost.crypto.primitives import Label, verify
+from hushpost.crypto.primitives import Label, P, verify
 from hushpost.crypto.ratchet import FALLBACK_LIFETIME, ONE_TIME_KEYS, DeviceAccount, Session, Unpublished
 from hushpost.errors import EnvelopeError
 from tests.crypto.pair import NOW, Phone
@@ -25,6 +27,10 @@ def refused(call: Callable[[], object]) -> EnvelopeFault:
         call()
     assert isinstance(caught.value.reason, EnvelopeFault)
     return caught.value.reason
+
+
+def key_bytes(number: int) -> bytes:
+    return number.to_bytes(32, "little")
 
 
 def prekey(message: OlmMessage) -> PrekeyMessage:
@@ -172,6 +178,37 @@ def test_what_does_not_open_changes_nothing(alice: Phone, bob: Phone) -> None:
     assert len(before) == len(theirs.pickle())
     assert theirs.decrypt(message).plaintext == b"hello"
     assert refused(lambda: theirs.decrypt(message)) is EnvelopeFault.RATCHET
+
+
+ONE, OTHER = Phone(ALICE), Phone(BOB)
+OURS, THEIRS = opened(ONE, OTHER)
+INSIDE = prekey(OURS.encrypt(bytes(257))).inside
+
+indices = st.one_of(st.integers(0, 3), st.integers(0, 2**63 - 1), st.sampled_from([2**31, 2**32, 2**63 - 1]))
+
+ratchet_keys = st.one_of(st.just(bytes(INSIDE.ratchet_key)), st.integers(2, P - 2).map(key_bytes))
+
+
+def varint(number: int) -> bytes:
+    return bytes([number & 0x7F | 0x80]) + varint(number >> 7) if number >> 7 else bytes([number])
+
+
+@given(
+    indices, st.one_of(st.just(bytes(INSIDE.ratchet_key)), st.integers(2, P - 2).map(key_bytes)), st.data()
+)
+def test_whatever_can_be_read_is_opened_or_refused(index: int, key: bytes, data: st.DataObject) -> None:
+    """The library sees only what was read strictly; whatever that is, it answers, and nothing is changed."""
+    blocks = data.draw(st.integers(1, 20)) * 16
+    head = b"\3\x0a\x20" + key + b"\x10" + varint(index) + b"\x22" + varint(blocks)
+    try:
+        message = NormalMessage.decode(head + data.draw(st.binary(min_size=blocks + 8, max_size=blocks + 8)))
+    except ValueError:  # a key of low order
+        return
+    assert refused(lambda: THEIRS.decrypt(message)) is EnvelopeFault.RATCHET
+    around = b"\3\x0a\x20" + ONE.one_time[0].key + b"\x12\x20" + OTHER.olm.dh_key + b"\x1a\x20"
+    around += OTHER.olm.dh_key + b"\x22" + varint(len(message.encoded)) + message.encoded
+    first = PrekeyMessage.decode(around)
+    assert refused(lambda: ONE.olm.accept(first, remembered=NONE)) is EnvelopeFault.RATCHET
 
 
 def test_messages_may_overtake_each_other(alice: Phone, bob: Phone) -> None:
