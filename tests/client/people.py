@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import pytest
 
 from hushpost.client.api import Client, Joined
 from hushpost.client.values import Contact, Delivery, Event, Message, Received
+from hushpost.crypto.identity import AccountFingerprint
 from tests.client.clocks import ManualClock
 from tests.client.smallserver import SmallServer, small_server
 
@@ -22,8 +23,17 @@ PATIENCE = 20.0
 """Seconds of real time after which a test that waits has failed."""
 
 
+class Inviting(Protocol):
+    """What a town asks of its server."""
+
+    async def invite(self, inviter: AccountFingerprint | None = None) -> str: ...
+
+
+S = TypeVar("S", bound=Inviting)
+
+
 @dataclass
-class Town:
+class Town(Generic[S]):
     """A server, and whoever has joined it.
 
     Attributes:
@@ -31,7 +41,7 @@ class Town:
     """
 
     folder: Path
-    server: SmallServer
+    server: S
     clock: ManualClock
     joined: dict[str, Joined] = field(default_factory=dict)
 
@@ -58,8 +68,11 @@ class Town:
         return str(self.joined[name].link)
 
 
+SmallTown = Town[SmallServer]
+
+
 @pytest.fixture
-async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SmallTown]:
     """An empty one. Profiles keep their keys in files."""
     monkeypatch.setenv("HUSH_KEY", "file")
     clock = ManualClock()
@@ -67,7 +80,7 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield Town(tmp_path, server, clock)
 
 
-async def befriend(town: Town, alice: Client, bob: Client) -> tuple[Contact, Contact]:
+async def befriend(town: Town[S], alice: Client, bob: Client) -> tuple[Contact, Contact]:
     """Both know each other, verified, and have each other's tokens; Bob and Alice as the other sees them."""
     a = await bob.add(town.link("alice"))
     b = await alice.add(town.link("bob"))

@@ -16,10 +16,10 @@ from hushpost.errors import (
     Unreachable,
     UsageError,
 )
-from tests.client.people import Town, befriend, first_event, in_time, met, received, until
+from tests.client.people import SmallTown, befriend, first_event, in_time, met, received, until
 
 
-async def test_texts_go_both_ways(town: Town) -> None:
+async def test_texts_go_both_ways(town: SmallTown) -> None:
     await town.join("alice")
     await town.join("bob", inviter="alice")
     async with town.open("alice", "bob") as (alice, bob):
@@ -40,7 +40,7 @@ async def test_texts_go_both_ways(town: Town) -> None:
         assert [each.text for each in await bob.history(to_alice.account)] == ["hello Alice", "hello Bob"]
 
 
-async def test_a_receipt_says_delivered(town: Town) -> None:
+async def test_a_receipt_says_delivered(town: SmallTown) -> None:
     await town.join("alice")
     await town.join("bob")
     async with town.open("alice", "bob") as (alice, bob):
@@ -60,7 +60,7 @@ async def test_a_receipt_says_delivered(town: Town) -> None:
         ]
 
 
-async def test_what_is_written_offline_goes_out_later_in_order(town: Town) -> None:
+async def test_what_is_written_offline_goes_out_later_in_order(town: SmallTown) -> None:
     await town.join("alice")
     await town.join("bob")
     async with town.open("alice", "bob") as (alice, bob):
@@ -76,7 +76,7 @@ async def test_what_is_written_offline_goes_out_later_in_order(town: Town) -> No
         assert (await bob.usage())["waiting-envelopes"] == "0, 0 bytes"
 
 
-async def test_without_a_server_messages_wait_and_it_is_said(town: Town) -> None:
+async def test_without_a_server_messages_wait_and_it_is_said(town: SmallTown) -> None:
     await town.join("alice")
     await town.join("bob")
     async with town.open("alice", "bob") as (alice, bob):
@@ -97,7 +97,7 @@ async def test_without_a_server_messages_wait_and_it_is_said(town: Town) -> None
         assert [each.text for each in await in_time(received(bob, 1))] == ["are you there?"]
 
 
-async def test_an_invitation_serves_once_and_names_are_unique(town: Town) -> None:
+async def test_an_invitation_serves_once_and_names_are_unique(town: SmallTown) -> None:
     await town.join("alice")
     link = await town.server.invite()
     with pytest.raises(NameTaken):
@@ -112,7 +112,7 @@ async def test_an_invitation_serves_once_and_names_are_unique(town: Town) -> Non
         await Client.join(town.profile("fourth"), link, "new\nline", clock=town.clock)
 
 
-async def test_a_join_whose_answer_was_lost_is_repeated_with_the_same_bytes(town: Town) -> None:
+async def test_a_join_whose_answer_was_lost_is_repeated_with_the_same_bytes(town: SmallTown) -> None:
     link = await town.server.invite()
     town.server.drop_answers = 1
     with pytest.raises(Unreachable):
@@ -129,7 +129,7 @@ async def test_a_join_whose_answer_was_lost_is_repeated_with_the_same_bytes(town
         await Client.join(town.profile("alice"), link, "alice", clock=town.clock)
 
 
-async def test_an_event_is_repeated_until_the_next_is_asked_for(town: Town) -> None:
+async def test_an_event_is_repeated_until_the_next_is_asked_for(town: SmallTown) -> None:
     await town.join("alice")
     await town.join("bob")
     async with town.open("alice", "bob") as (alice, bob):
@@ -151,7 +151,7 @@ async def test_an_event_is_repeated_until_the_next_is_asked_for(town: Town) -> N
         assert [each.message.text for each in left] == ["2"]
 
 
-async def test_a_stranger_by_name_is_unverified_until_numbers_are_compared(town: Town) -> None:
+async def test_a_stranger_by_name_is_unverified_until_numbers_are_compared(town: SmallTown) -> None:
     await town.join("alice")
     await town.join("bob")
     async with town.open("alice", "bob") as (alice, bob):
@@ -169,7 +169,7 @@ async def test_a_stranger_by_name_is_unverified_until_numbers_are_compared(town:
         assert (await alice.contact("bob")).trust is Trust.VERIFIED
 
 
-async def test_what_is_sent_becomes_events(town: Town) -> None:
+async def test_what_is_sent_becomes_events(town: SmallTown) -> None:
     await town.join("alice")
     await town.join("bob")
     async with town.open("alice", "bob") as (alice, bob):
@@ -179,7 +179,7 @@ async def test_what_is_sent_becomes_events(town: Town) -> None:
         assert (change.contact, change.delivery) == (to_bob.account, Delivery.ACCEPTED)
 
 
-async def test_two_processes_of_one_profile(town: Town) -> None:
+async def test_two_processes_of_one_profile(town: SmallTown) -> None:
     """The second has no lease: it writes to the outbox and reads along, and takes over in the end."""
     await town.join("alice")
     await town.join("bob")
@@ -198,7 +198,7 @@ async def test_two_processes_of_one_profile(town: Town) -> None:
         assert first.online != second.online
 
 
-async def test_search_and_leave(town: Town) -> None:
+async def test_search_and_leave(town: SmallTown) -> None:
     await town.join("alice")
     await town.join("bob")
     async with town.open("alice", "bob") as (alice, bob):

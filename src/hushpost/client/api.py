@@ -20,7 +20,7 @@ write to the outbox and follow the database, and one takes over when it is gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -241,7 +241,7 @@ class Client:
             await self._ctx.db.reading(lambda t: t.history.search(words, contact=contact, limit=limit))
         )
 
-    async def events(self, handler: str, *, from_now: bool = False) -> AsyncIterator[Event]:
+    async def events(self, handler: str, *, from_now: bool = False) -> AsyncGenerator[Event, None]:
         """Everything that happens, in order, for ever; see the module for what the cursor promises.
 
         Args:

@@ -1,0 +1,92 @@
+"""The same against the real server: what each end believes of the other holds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from hushpost.client.values import Delivery, Standing
+from hushpost.crypto.identity import AccountFingerprint, InviteToken, JoinLink
+from hushpost.ids import TokenHash
+from hushpost.stores.base import Invitation
+from hushpost.stores.memory import MemoryBlobs
+from hushpost.stores.post.memory import MemoryPost
+from tests.client.clocks import ManualClock
+from tests.client.people import Town, befriend, in_time, met, received
+from tests.server.serving import Served, serving, settings
+
+DAY = 86_400
+
+
+@dataclass
+class RealServer:
+    """A running one."""
+
+    served: Served
+    clock: ManualClock
+
+    async def invite(self, inviter: AccountFingerprint | None = None) -> str:
+        token = InviteToken.random()
+        hashed = TokenHash(sha256(token).digest())
+        await self.served.store.invite(Invitation(hashed, 1, self.clock.now() + DAY))
+        pin = self.served.office.identity.shown.server
+        return str(JoinLink(*self.served.address, pin, token, inviter))
+
+
+RealTown = Town[RealServer]
+
+
+@pytest.fixture
+async def real_town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RealTown]:
+    monkeypatch.setenv("HUSH_KEY", "file")
+    clock = ManualClock()
+    (tmp_path / "server").mkdir()
+
+    def now() -> float:
+        return float(clock.now())
+
+    async with serving(
+        settings(tmp_path / "server"), make_store=lambda: MemoryPost(MemoryBlobs(), clock=now), clock=now
+    ) as served:
+        yield Town(tmp_path, RealServer(served, clock), clock)
+
+
+async def test_two_people_and_the_real_server(real_town: RealTown) -> None:
+    await real_town.join("alice")
+    await real_town.join("bob", inviter="alice")
+    async with real_town.open("alice", "bob") as (alice, bob):
+        to_alice = await met(bob, "alice")
+        await bob.send(to_alice.account, "hello Alice")
+        assert [each.text for each in await in_time(received(alice, 1))] == ["hello Alice"]
+        request = await alice.contact("bob")
+        assert request.standing is Standing.REQUEST
+        await alice.accept(request.account)
+        texts = [f"text {number}" for number in range(50)]
+        for text in texts:
+            message = await alice.send(request.account, text)
+        assert [each.text for each in await in_time(received(bob, 50))] == texts
+        await in_time(bob.settled())
+        real_town.clock.move(10)
+        await in_time(alice.reached(message.id, Delivery.DELIVERED))
+
+
+async def test_seal_keys_rotate_daily_and_the_old_ones_go(real_town: RealTown) -> None:
+    await real_town.join("alice")
+    await real_town.join("bob")
+    async with real_town.open("alice", "bob") as (alice, bob):
+        to_bob, to_alice = await befriend(real_town, alice, bob)
+        for day in range(5):
+            real_town.clock.move(DAY)
+            await in_time(met(alice, "bob"))
+            message = await alice.send(to_bob.account, f"day {day}")
+            await bob.send(to_alice.account, f"day {day}")
+            await in_time(alice.reached(message.id, Delivery.ACCEPTED))
+            real_town.clock.move(2 * 3_600)
+            (came,) = await in_time(received(bob, 1))
+            assert came.text == f"day {day}"
+        facts = await bob.doctor()
+    assert int(facts["old seal keys"]) <= 1
