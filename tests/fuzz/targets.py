@@ -218,6 +218,8 @@ def _content(raw: bytes) -> None:
     except ValueError:
         return
     assert content.encode() == raw, "there are two spellings of one content"
+    kinds = [part.kind for part in content.parts]
+    assert kinds == sorted(set(kinds)), "a kind twice, or out of order"
 
 
 def _failure(call: Callable[[], object]) -> str:
