@@ -19,6 +19,7 @@ from hushpost.classic.payloads import (
 )
 from hushpost.crypto.content import Content
 from hushpost.crypto.olm import OlmMessage, OlmType, PrekeyMessage, decode_olm
+from hushpost.crypto.primitives import DhKey
 from hushpost.crypto.seal import Header
 from hushpost.errors import EnvelopeError, ProtocolError
 from hushpost.wire.connection import BadRequest, ServerConnection
@@ -180,7 +181,14 @@ def _olm(raw: bytes) -> None:
         except ValueError:
             continue
         assert _spelled(message) == raw, "there are two spellings of one message"
+        assert all(map(DhKey.usable, _keys(message))), "a key that has another spelling, or a low order"
         AnyOlmMessage.from_parts(kind.value, raw)
+
+
+def _keys(message: OlmMessage) -> list[bytes]:
+    if isinstance(message, PrekeyMessage):
+        return [message.one_time_key, message.base_key, message.identity_key, *_keys(message.inside)]
+    return [message.ratchet_key]
 
 
 def _spelled(message: OlmMessage) -> bytes:
