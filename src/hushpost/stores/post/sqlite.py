@@ -60,6 +60,7 @@ class SqlitePost:
 
         def make_tables(db: sql.Connection) -> PostTables:
             backup.become_a_store(db)
+            sql.map_file(db)
             return PostTables(db, path.parent, limits, clock, stored)
 
         engine = await Engine.open(path, POST, make_tables)
