@@ -26,6 +26,9 @@ BACKLOG = 4096
 ACCEPTS_PER_TURN = 64
 """New connections taken before the open ones get their turn."""
 
+REFUSED_READ = 64 * 1024
+"""What a refused peer has sent already is read away, as far as a small request goes."""
+
 RESERVED_DESCRIPTORS = 128
 """For the database, blob files (open only during one read or write), logs and the loop itself."""
 
@@ -202,8 +205,10 @@ class Acceptor:
             with accepted:
                 try:
                     accepted.send(self._refusal)
+                    accepted.shutdown(socket.SHUT_WR)
+                    accepted.recv(REFUSED_READ)  # unread, it would reset the refusal away
                 except OSError:
-                    return  # gone already
+                    return  # gone already, or has not said anything yet
             return
         connection = self._factory(accepted, self._release)
         self._open[connection] = host

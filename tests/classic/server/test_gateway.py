@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -210,6 +211,17 @@ async def test_too_many_connections_of_one_address_are_refused_and_the_others_se
             await second.send(send_request(ALICE, BOB, b"still served"))
             assert len(await second.receive_all()) == 27
         assert len(await served.fetch(BOB)) == 1
+
+
+async def test_no_reset_overtakes_the_refusal_of_a_request_that_was_sent_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path, ListenLimits(per_address=1)) as served, await served.connect() as first:
+        await first.send(b"x")
+        with socket.create_connection(served.address) as second:
+            second.sendall(send_request(ALICE, BOB, bytes(10_000)))
+            second.setblocking(False)
+            loop = asyncio.get_running_loop()
+            assert await loop.sock_recv(second, 100) == REFUSAL
+            assert await loop.sock_recv(second, 100) == b""
 
 
 async def test_above_the_connection_limit_newcomers_wait(tmp_path: Path) -> None:
