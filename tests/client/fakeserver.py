@@ -34,21 +34,23 @@ Script = Callable[[RequestMessage], list[Reply]]
 class Credentials:
     """A server's identity key, certificate and statement."""
 
-    def __init__(self, folder: Path, serial: int = 1, secret: ServerSecret | None = None) -> None:
+    def __init__(
+        self, folder: Path, serial: int = 1, secret: ServerSecret | None = None, now: int = NOW
+    ) -> None:
         self.secret = secret or ServerSecret.random()
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hushpost")])
         day = datetime.timedelta(days=1)
-        now = datetime.datetime.now(datetime.UTC)
+        today = datetime.datetime.now(datetime.UTC)
         certificate = (
             x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - day)
-            .not_valid_after(now + day)
+            .not_valid_before(today - day)
+            .not_valid_after(today + day)
             .sign(key, hashes.SHA256())
         )
         self.certificate = certificate.public_bytes(serialization.Encoding.DER)
         digest = LeafKeyDigest.of(self.certificate)
-        statement = ServerStatement.by(self.secret, digest, serial, NOW - 86_400, NOW + 400 * 86_400)
+        statement = ServerStatement.by(self.secret, digest, serial, now - 86_400, now + 400 * 86_400)
         self.statement = statement.encode()
         pem = serialization.Encoding.PEM
         path = folder / f"server-{serial}.pem"

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import pytest
 
 from hushpost.client.api import Client, Joined
+from hushpost.client.clock import Clock
 from hushpost.client.values import Contact, Delivery, Event, Message, Received
 from hushpost.crypto.identity import AccountFingerprint
 from tests.client.clocks import ManualClock
@@ -30,10 +31,11 @@ class Inviting(Protocol):
 
 
 S = TypeVar("S", bound=Inviting)
+C = TypeVar("C", bound=Clock)
 
 
 @dataclass
-class Town(Generic[S]):
+class Town(Generic[S, C]):
     """A server, and whoever has joined it.
 
     Attributes:
@@ -42,7 +44,7 @@ class Town(Generic[S]):
 
     folder: Path
     server: S
-    clock: ManualClock
+    clock: C
     joined: dict[str, Joined] = field(default_factory=dict)
 
     def profile(self, name: str) -> Path:
@@ -68,7 +70,7 @@ class Town(Generic[S]):
         return str(self.joined[name].link)
 
 
-SmallTown = Town[SmallServer]
+SmallTown = Town[SmallServer, ManualClock]
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield Town(tmp_path, server, clock)
 
 
-async def befriend(town: Town[S], alice: Client, bob: Client) -> tuple[Contact, Contact]:
+async def befriend(town: Town[S, C], alice: Client, bob: Client) -> tuple[Contact, Contact]:
     """Both know each other, verified, and have each other's tokens; Bob and Alice as the other sees them."""
     a = await bob.add(town.link("alice"))
     b = await alice.add(town.link("bob"))

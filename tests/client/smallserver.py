@@ -410,7 +410,7 @@ class Peer:
 @asynccontextmanager
 async def small_server(folder: Path, clock: Clock) -> AsyncIterator[SmallServer]:
     """One on a port of the loopback, for as long as the block lasts."""
-    server = SmallServer(Credentials(folder), clock)
+    server = SmallServer(Credentials(folder, now=clock.now()), clock)
     await server.start()
     try:
         yield server

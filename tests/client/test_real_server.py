@@ -37,7 +37,7 @@ class RealServer:
         return str(JoinLink(*self.served.address, pin, token, inviter))
 
 
-RealTown = Town[RealServer]
+RealTown = Town[RealServer, ManualClock]
 
 
 @pytest.fixture
