@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import select
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 
 from hushpost.classic.payloads import ClientId, MessageType
 from hushpost.classic.server.buffers import BUFFER_COUNT
-from hushpost.classic.server.fetch import Handover
+from hushpost.classic.server.channel import Channel
+from hushpost.classic.server.fetch import Handover, Proof, await_proof
 from hushpost.ids import MailboxId
 from hushpost.settings import ListenLimits
 from hushpost.stores.base import Delivery, Envelope, Send
@@ -262,3 +264,54 @@ async def test_readers_that_stall_hold_no_memory(served: Served) -> None:
         messages = parse_messages(start + await stalled.receive_all())
     assert [content for _, content in messages] == texts
     assert await contents(served) == []
+
+
+async def choking(served: Served, bad: bytes) -> list[bytes]:
+    """Fetch as the original does: give up at a bad message, with the rest unread."""
+    async with await served.connect() as peer:
+        await peer.send(fetch_request(BOB))
+        size = int.from_bytes((await peer.receive(7))[3:], "little")
+        shown: list[bytes] = []
+        while size:
+            entry = await peer.receive(25)
+            shown.append(await peer.receive(int.from_bytes(entry[21:], "little")))
+            size -= 25 + len(shown[-1])
+            if shown[-1] == bad:
+                break
+        return shown
+
+
+async def test_a_message_at_which_the_reader_gives_up_does_not_block_its_inbox(served: Served) -> None:
+    before, behind = [b"%d" % number for number in range(5)], [b"behind", b"last"]
+    await fill(served, *before, b"bad", *behind)
+    fetches = [await choking(served, b"bad") for _ in range(16)]
+    assert fetches[:3] == 3 * [[*before, b"bad"]]
+    assert fetches[3] == before[:1]
+    assert behind in fetches or [behind[0]] in fetches
+    assert await served.waiting(BOB) == 0
+
+
+async def test_setbacks_are_overcome_in_growing_portions(served: Served) -> None:
+    await fill(served, *(bytes(600) for _ in range(9)))
+    for _ in range(3):
+        async with await served.connect() as peer:
+            await peer.send(fetch_request(BOB))
+            await peer.receive(100)
+    assert [len(await contents(served)) for _ in range(4)] == [1, 1, 7, 0]
+
+
+async def test_a_newer_fetch_does_not_undo_a_proof() -> None:
+    """It may be handled when the older reader's end has come, and nobody has looked at it yet."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reader = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+    channel = Channel(loop, accepted)
+    channel.send(b"the answer")
+    channel.half_close()
+    assert reader.recv(100) == b"the answer"
+    reader.close()
+    await channel.readable()
+    channel.interrupt()
+    assert await await_proof(channel, ended_early=False) is Proof.READ
+    channel.close()

@@ -114,6 +114,12 @@ class Channel:
             Interrupted: see `interrupt`.
         """
         self._raise_if_interrupted()
+        self.check_reset()
+
+    def check_reset(self) -> None:
+        """Raises:
+        ConnectionError: the peer has reset the connection.
+        """
         error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             raise ConnectionResetError(error, "the peer has reset the connection")

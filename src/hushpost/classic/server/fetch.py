@@ -19,6 +19,7 @@ from hushpost.classic import payloads
 from hushpost.classic.payloads import ClientId, MessageHeader, Response
 from hushpost.classic.server.buffers import BufferPool
 from hushpost.classic.server.channel import Channel, Interrupted
+from hushpost.classic.server.setbacks import Setbacks
 from hushpost.errors import BlobMissing, HushpostError
 from hushpost.ids import MailboxId
 from hushpost.stores.base import Attachment, Blobs, Envelope, Extent, Store
@@ -93,6 +94,7 @@ class Deliveries:
         self._buffers = buffers
         self._current: dict[MailboxId, _Delivery] = {}
         self._unproven: OrderedDict[MailboxId, int] = OrderedDict()
+        self._setbacks = Setbacks(handover.portion)
 
     async def deliver(self, reader: Reader, mailbox: MailboxId) -> None:
         """Send what waits in the mailbox, delete it if the reader proves to have it, and close."""
@@ -110,7 +112,8 @@ class Deliveries:
                 del self._current[mailbox]
 
     async def _conduct(self, reader: Reader, mailbox: MailboxId) -> None:
-        extent = await self._store.extent(mailbox, max_size=self._handover.portion, overhead=OVERHEAD)
+        portion = self._setbacks.portion(mailbox)
+        extent = await self._store.extent(mailbox, max_size=portion, overhead=OVERHEAD)
         size = extent.size + extent.count * OVERHEAD
         writer = _AnswerWriter(reader)
         proof = Proof.NONE
@@ -119,8 +122,10 @@ class Deliveries:
             await self._send_entries(writer, mailbox, extent)
             reader.channel.half_close()
             if extent.count:
-                proof = await _await_proof(reader.channel, writer.ended_early)
-        except (OSError, Interrupted, HushpostError):
+                proof = await await_proof(reader.channel, writer.ended_early)
+        except (OSError, Interrupted, HushpostError) as broken:
+            if isinstance(broken, OSError):
+                self._setbacks.happened(mailbox)
             reader.abort()  # whoever still reads shall see that the answer is incomplete, or not theirs
             return
         await self._conclude(mailbox, extent.last, proof)
@@ -167,6 +172,7 @@ class Deliveries:
     async def _conclude(self, mailbox: MailboxId, last: int, proof: Proof) -> None:
         if proof is Proof.READ and not self._handover.relayed:
             self._unproven.pop(mailbox, None)
+            self._setbacks.overcome(mailbox)
             await self._store.ack_up_to(mailbox, last)
         elif proof is not Proof.NONE:
             arrived_before = min(self._unproven.pop(mailbox, 0), last)
@@ -174,6 +180,7 @@ class Deliveries:
             if len(self._unproven) > MAX_UNPROVEN:
                 self._unproven.popitem(last=False)
             if arrived_before:
+                self._setbacks.overcome(mailbox)
                 await self._store.ack_up_to(mailbox, arrived_before)
 
 
@@ -227,7 +234,7 @@ def _entry_header(envelope: Envelope) -> bytes:
     return MessageHeader(ClientId(sender), envelope.sequence, message_type, envelope.content_size).encode()
 
 
-async def _await_proof(channel: Channel, ended_early: bool) -> Proof:
+async def await_proof(channel: Channel, ended_early: bool) -> Proof:
     """Wait for the reader to leave, after the answer and the end of our side were sent.
 
     Raises:
@@ -236,7 +243,7 @@ async def _await_proof(channel: Channel, ended_early: bool) -> Proof:
     if not ended_early:
         await _end_of_peer(channel)
         if channel.unsent() <= END_OF_SIDE:
-            channel.check()
+            channel.check_reset()  # and nothing else: a newer fetch does not undo what is proved
             return Proof.READ
     pause = ACK_POLL_SECONDS
     while channel.unsent() > END_OF_SIDE:
