@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -78,8 +79,9 @@ class Served:
     store: PostOffice
     acceptor: Acceptor
 
-    async def connect(self, context: ssl.SSLContext | None = None) -> Client:
-        return await Client.connect(self.address, context)
+    async def connect(self, context: ssl.SSLContext | None = None, receive_buffer: int = 0) -> Client:
+        """`receive_buffer`: bytes that the kernel keeps for it, if not as many as it likes."""
+        return await Client.connect(self.address, context, receive_buffer)
 
     async def login(self, keeper: Keeper) -> Client:
         """A connection on which this device is authenticated."""
@@ -201,9 +203,16 @@ class Client:
         self._answers: dict[int, ResponseMessage] = {}
 
     @classmethod
-    async def connect(cls, address: tuple[str, int], context: ssl.SSLContext | None = None) -> Client:
+    async def connect(
+        cls, address: tuple[str, int], context: ssl.SSLContext | None = None, receive_buffer: int = 0
+    ) -> Client:
+        sock = socket.socket()
+        sock.setblocking(False)
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(sock, address)
         context = context or tls()
-        return cls(*await asyncio.open_connection(*address, ssl=context, server_hostname=""))
+        return cls(*await asyncio.open_connection(sock=sock, ssl=context, server_hostname=""))
 
     async def __aenter__(self) -> Client:
         return self

@@ -137,13 +137,16 @@ async def test_a_reader_that_does_not_keep_up_gets_everything_in_the_end(tmp_pat
     """The window is wider than what sockets hold: writing pauses, and goes on."""
     limits = PostLimits(window=64 << 20)
     async with alice_and_bob(settings(tmp_path, limits=limits)) as (served, (_, one), (bob, other)):
+        await other.close()
         waiting = [await deliver(one, bob, bytes(MAX_BODY)) for _ in range(60)]
-        await other.expect(Subscribed, Subscribe(0, served.store.epoch, 0, 1 << 30))
-        await deliver(one, bob)  # and nobody reads what is pushed meanwhile
-        received: list[int] = []
-        while len(received) < len(waiting):
-            received += await pushed(other)
-        assert received[: len(waiting)] == waiting
+        async with await served.connect(receive_buffer=4_096) as slow:
+            await slow.login(bob)
+            await slow.expect(Subscribed, Subscribe(0, served.store.epoch, 0, 1 << 30))
+            waiting.append(await deliver(one, bob))  # and nobody reads what is pushed meanwhile
+            received: list[int] = []
+            while len(received) < len(waiting):
+                received += await pushed(slow)
+            assert received == waiting
 
 
 async def test_subscriptions_are_counted_by_account(tmp_path: Path) -> None:

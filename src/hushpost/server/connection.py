@@ -75,6 +75,7 @@ class Connection(asyncio.BufferedProtocol):
         "_office",
         "_open",
         "_out",
+        "_out_size",
         "_party",
         "_paused",
         "_release",
@@ -99,6 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         self._open: dict[int, Asked] = {}
         self._backlog: list[RequestMessage] = []
         self._out: list[bytes] = []
+        self._out_size = 0
         self._in_hand = 0
         self._paused = False
         self._frame_since = NEVER
@@ -297,10 +299,14 @@ class Connection(asyncio.BufferedProtocol):
         if not self._out:
             self._office.flush_later(self)
         self._out.append(data)
+        self._out_size += len(data)
+        if self._out_size > HIGH_WATER:  # so that `writable` tells what is true
+            self.flush()
 
     def flush(self) -> None:
         """Write the answers and events of this turn."""
         out, self._out = self._out, []
+        self._out_size = 0
         if self._release is not None and out:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
