@@ -42,7 +42,7 @@ def register(
     session: Session, name: Annotated[str, typer.Argument(help="2 characters to 254 bytes.")]
 ) -> None:
     """Take a name on the server, for ever, and write me.info."""
-    from hushpost.classic.client.account import register
+    from hushpost.classic.client.registration import register
 
     identity = register(session.profile, session.client, name)
     session.say(

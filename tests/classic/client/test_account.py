@@ -2,111 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import secrets
-import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from hushpost.classic import crypto
-from hushpost.classic.client.account import Account, Summary, register
+from hushpost.classic.client.account import Account
 from hushpost.classic.client.inbox import (
     MAX_TEXT,
     FileReceived,
     KeyReceived,
     KeyRequested,
     NotOpened,
-    Received,
     TextReceived,
 )
-from hushpost.classic.client.link import Address
 from hushpost.classic.client.profile import Profile
-from hushpost.classic.client.requests import ClassicClient
-from hushpost.classic.payloads import ClientId, MessageHeader, MessageType
-from hushpost.errors import ProfileError, ProtocolError, Refused, Unreachable, UsageError
-from tests.classic.client.peers import HEADER, OriginalServer, read, serving
-
-GET = 104
-
-
-@dataclass
-class Player:
-    """One client with its folder, and what it was shown."""
-
-    account: Account
-    folder: Path
-    shown: list[Received] = field(default_factory=list)
-
-    @property
-    def client_id(self) -> ClientId:
-        return self.account.identity.client_id
-
-    def fetch(self) -> list[Received]:
-        self.shown = []
-        self.account.fetch(self.shown.append)
-        return self.shown
-
-    def texts(self) -> list[str]:
-        return [received.text for received in self.fetch() if isinstance(received, TextReceived)]
-
-
-@dataclass
-class Scene:
-    """A server like the original's with two clients that have agreed on a key."""
-
-    server: OriginalServer
-    address: Address
-    client: ClassicClient
-    alice: Player
-    bob: Player
-
-    def put(self, kind: int, content: bytes, *, sender: bytes | None = None) -> None:
-        """Lay a message into bob's inbox, whatever it is."""
-        self.server.last_message_id += 1
-        message = (sender or self.alice.client_id, self.server.last_message_id, kind, content)
-        self.server.inboxes[self.bob.client_id].append(message)
-
-
-def player(folder: Path, client: ClassicClient, name: str) -> Player:
-    folder.mkdir()
-    register(Profile(folder), client, name)
-    return Player(Account(Profile(folder), client), folder)
+from hushpost.classic.payloads import ClientId, MessageType
+from hushpost.errors import Refused, UsageError
+from tests.classic.client.scenes import Player, Scene, conversation, files, player
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    server = OriginalServer()
-    with serving(server) as address:
-        client = ClassicClient(address, timeout=5)
-        alice, bob = player(tmp_path / "a", client, "alice"), player(tmp_path / "b", client, "bob")
-        alice.account.send_key(bob.client_id)
-        bob.fetch()
-        yield Scene(server, address, client, alice, bob)
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in (folder / "received").iterdir())
-
-
-def broken_fetch(scene: Scene, size: int) -> contextlib.AbstractContextManager[Address]:
-    """A server that forgets bob's messages and hands out only the first `size` bytes of the answer."""
-
-    def play(connection: socket.socket) -> None:
-        client_id, _, code, length = HEADER.unpack(read(connection, 22))
-        answer = scene.server.answer(client_id, code, read(connection, length))
-        connection.sendall(answer[:size] if code == GET else answer)
-
-    return serving(play)
-
-
-def repeating(scene: Scene) -> None:
-    """As if the server had not seen the end of bob's last fetch."""
-    scene.server.fault = "never forgets"
+    with conversation(tmp_path) as opened:
+        yield opened
 
 
 def test_texts_both_ways(scene: Scene) -> None:
@@ -282,176 +205,14 @@ def test_hostile_names_stay_in_the_folder(scene: Scene, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "m"]
 
 
-def test_messages_shown_again_are_dropped_and_counted(scene: Scene) -> None:
-    scene.alice.account.send_text(scene.bob.client_id, "once")
-    repeating(scene)
-    assert scene.bob.texts() == ["once"]
-    scene.alice.account.send_text(scene.bob.client_id, "new")
-    shown: list[Received] = []
-    assert scene.bob.account.fetch(shown.append) == Summary(received=1, repeats=1)
-    assert [received.text for received in shown if isinstance(received, TextReceived)] == ["new"]
-
-
-def test_only_the_last_fetch_is_remembered(scene: Scene) -> None:
-    for text in ("one", "two"):
-        scene.alice.account.send_text(scene.bob.client_id, text)
-        scene.bob.fetch()
-    assert len(Profile(scene.bob.folder).state(scene.bob.client_id).seen) == 1
-
-
-def test_the_same_words_sent_twice_are_shown_twice(scene: Scene) -> None:
-    for _ in range(2):
-        scene.alice.account.send_text(scene.bob.client_id, "again")
-        assert scene.bob.texts() == ["again"]
-
-
-def test_an_id_with_another_content_is_no_repeat(scene: Scene) -> None:
-    """A server that started anew counts from 1 again."""
-    scene.alice.account.send_text(scene.bob.client_id, "first")
-    assert scene.bob.texts() == ["first"]
-    scene.server.last_message_id -= 1
-    scene.alice.account.send_text(scene.bob.client_id, "other")
-    assert scene.bob.texts() == ["other"]
-
-
-@pytest.mark.parametrize("missing", [1, 40, 41, 57, 58])
-def test_a_fetch_that_breaks_off_keeps_what_is_whole(scene: Scene, missing: int) -> None:
-    """The original has deleted everything by then; the last message (25 + 16 bytes) is lost with it."""
-    for text in ("one", "two", "three"):
-        scene.alice.account.send_text(scene.bob.client_id, text)
-    with broken_fetch(scene, 7 + 3 * (25 + 16) - missing) as address:
-        broken = Player(
-            Account(Profile(scene.bob.folder), ClassicClient(address, timeout=5)), scene.bob.folder
-        )
-        with pytest.raises(Unreachable):
-            broken.fetch()
-    shown = [received.text for received in broken.shown if isinstance(received, TextReceived)]
-    assert shown == (["one", "two"] if missing <= 41 else ["one"])
-
-
-def test_after_a_broken_fetch_nothing_is_shown_twice(scene: Scene) -> None:
-    """Hushpost's server keeps what was not acknowledged: two breaks, then the whole."""
-    for text in ("one", "two", "three"):
-        scene.alice.account.send_text(scene.bob.client_id, text)
-    repeating(scene)
-    shown: list[Received] = []
-    for whole in (2, 1):
-        with broken_fetch(scene, 7 + whole * 41 + 30) as address, pytest.raises(Unreachable):
-            Account(Profile(scene.bob.folder), ClassicClient(address, timeout=5)).fetch(shown.append)
-    summary = scene.bob.account.fetch(shown.append)
-    assert [received.text for received in shown if isinstance(received, TextReceived)] == [
-        "one",
-        "two",
-        "three",
-    ]
-    assert summary == Summary(received=1, repeats=2)
-
-
-def test_a_face_that_fails_gets_the_message_again(scene: Scene) -> None:
-    for text in ("one", "two"):
-        scene.alice.account.send_text(scene.bob.client_id, text)
-    shown: list[str] = []
-
-    def failing(received: Received) -> None:
-        assert isinstance(received, TextReceived)
-        if received.text == "two" and len(shown) == 1:
-            shown.append("failed")
-            raise BrokenPipeError
-        shown.append(received.text)
-
-    with pytest.raises(BrokenPipeError):
-        scene.bob.account.fetch(failing)
-    assert scene.server.inboxes[scene.bob.client_id] == []
-    scene.bob.account.fetch(failing)
-    assert shown == ["one", "failed", "two"]
-    assert not (scene.bob.folder / "me.spool").exists()
-
-
-def test_a_key_is_kept_though_the_fetch_dies_right_after_it(scene: Scene, tmp_path: Path) -> None:
-    carol = player(tmp_path / "c", scene.client, "carol")
-    carol.account.send_key(scene.bob.client_id)
-    carol.account.send_text(scene.bob.client_id, "hello")
-
-    def failing(received: Received) -> None:
-        if isinstance(received, TextReceived):
-            raise BrokenPipeError
-
-    with pytest.raises(BrokenPipeError):
-        scene.bob.account.fetch(failing)
-    assert scene.bob.texts() == ["hello"]
-
-
-def test_what_a_killed_process_left_comes_first_and_is_remembered(scene: Scene) -> None:
-    """It died after the spool was written: the server may still have the messages, or not."""
-    for text in ("one", "two"):
-        scene.alice.account.send_text(scene.bob.client_id, text)
-    spool = Profile(scene.bob.folder).spool
-    scene.client.fetch(scene.bob.client_id, spool)
-    spool.close()
-    left = scene.bob.folder / "received"
-    left.mkdir(exist_ok=True)
-    (left / ".hush-unfinished").write_bytes(b"half")
-    scene.alice.account.send_text(scene.bob.client_id, "three")
-    assert scene.bob.texts() == ["one", "two", "three"]
-    assert files(scene.bob.folder) == []
-
-
-def test_a_full_disk_loses_nothing(scene: Scene) -> None:
-    """The folder cannot be made, as on a full disk: the message stays in the spool until it can."""
-    scene.alice.account.send_file(scene.bob.client_id, io.BytesIO(b"content"), 7)
-    scene.alice.account.send_text(scene.bob.client_id, "after")
-    (scene.bob.folder / "received").write_bytes(b"in the way")
-    with pytest.raises(OSError, match="received"):
-        scene.bob.fetch()
-    assert scene.server.inboxes[scene.bob.client_id] == []
-    (scene.bob.folder / "received").unlink()
-    file, text = scene.bob.fetch()
-    assert isinstance(file, FileReceived)
-    assert isinstance(text, TextReceived)
-
-
-def test_a_list_that_lies_about_a_size_is_told_after_the_whole_messages(scene: Scene) -> None:
-    scene.alice.account.send_text(scene.bob.client_id, "whole")
-    [(sender, message_id, kind, content)] = scene.server.inboxes[scene.bob.client_id]
-    entry = MessageHeader(ClientId(sender), message_id, kind, len(content)).encode() + content
-    lie = MessageHeader(ClientId(sender), 9, kind, 1 << 31).encode() + b"short"
-    payload = entry + lie
-
-    def play(connection: socket.socket) -> None:
-        read(connection, 22)
-        connection.sendall(b"\x02\xec\x03" + len(payload).to_bytes(4, "little") + payload)
-
-    with serving(play) as address:
-        bob = Player(Account(Profile(scene.bob.folder), ClassicClient(address, timeout=5)), scene.bob.folder)
-        with pytest.raises(ProtocolError, match="middle of a message"):
-            bob.fetch()
-    assert [received.text for received in bob.shown if isinstance(received, TextReceived)] == ["whole"]
-    assert scene.bob.fetch() == []  # the same message: it was shown
-    assert not (scene.bob.folder / "me.spool").exists()
-
-
-def test_one_registration_for_each_folder(scene: Scene) -> None:
-    before = (scene.bob.folder / "me.info").read_bytes()
-    with pytest.raises(ProfileError, match="registered already"):
-        register(Profile(scene.bob.folder), scene.client, "robert")
-    assert (scene.bob.folder / "me.info").read_bytes() == before
-
-
-@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31m", "\udcff\udcff", "x"])
-def test_names_that_me_info_could_not_hold(scene: Scene, tmp_path: Path, name: str) -> None:
-    (tmp_path / "new").mkdir()
-    with pytest.raises(UsageError):
-        register(Profile(tmp_path / "new"), scene.client, name)
-
-
-def test_a_taken_name_leaves_no_me_info(scene: Scene, tmp_path: Path) -> None:
-    (tmp_path / "new").mkdir()
-    with pytest.raises(Refused):
-        register(Profile(tmp_path / "new"), scene.client, "bob")
-    assert not (tmp_path / "new/me.info").exists()
-
-
 def test_files_are_private(scene: Scene) -> None:
     for name in os.listdir(scene.bob.folder):
         path = scene.bob.folder / name
         assert path.stat().st_mode & 0o077 == 0, name
+
+
+def test_a_text_can_be_sent_while_a_long_fetch_runs(scene: Scene) -> None:
+    with Profile(scene.alice.folder).locked():
+        assert not scene.alice.account.ensure_key(scene.bob.client_id)
+        scene.alice.account.send_text(scene.bob.client_id, "meanwhile")
+    assert scene.bob.texts() == ["meanwhile"]

@@ -12,7 +12,7 @@ import pytest
 
 from hushpost.classic.client.identity import Identity
 from hushpost.classic.client.keyring import PairKeys
-from hushpost.classic.client.profile import Profile, State
+from hushpost.classic.client.profile import MAX_NAMES, Profile, State
 from hushpost.classic.payloads import ClientId
 from hushpost.errors import ProfileError
 
@@ -58,8 +58,34 @@ def test_what_is_missing_is_told_with_a_way_out(profile: Profile) -> None:
 
 def test_a_folder_in_the_place_of_a_file_is_told(profile: Profile) -> None:
     (profile.directory / "me.info").mkdir()
-    with pytest.raises(ProfileError, match="cannot be read"):
+    with pytest.raises(ProfileError, match="cannot be read") as error:
         profile.identity()
+    assert "move it away" in error.value.hint
+    (profile.directory / "me.keys").mkdir()
+    with pytest.raises(ProfileError, match="cannot be read") as error:
+        profile.state(ME)
+    assert "move it away" in error.value.hint
+
+
+def test_a_lock_that_is_a_link_is_not_followed(profile: Profile, tmp_path: Path) -> None:
+    (tmp_path / "me.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ProfileError, match=r"me\.lock.*link"), profile.locked():
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_looking_at_keys_leaves_no_entry() -> None:
+    state = State(ME.hex())
+    assert state.keys_of(PEER).to_open_with == []
+    assert state.pairs == {}
+
+
+def test_the_newest_names_are_kept() -> None:
+    state = State(ME.hex())
+    ids = [ClientId(number.to_bytes(16, "big")) for number in range(MAX_NAMES + 1)]
+    for some in (ids[:-1], ids[-1:]):
+        state.remember_names(dict.fromkeys(some, "name"))
+    assert list(state.names) == [each.hex() for each in ids[1:]]
 
 
 def test_the_identity_is_kept_for_the_owner_only(profile: Profile) -> None:
@@ -124,7 +150,7 @@ def test_one_process_at_a_time(profile: Profile) -> None:
         assert other.stdout
         assert other.stdin
         assert other.stdout.readline() == "locked\n"
-        with pytest.raises(ProfileError, match="another process"), profile.locked(patience=0):
+        with pytest.raises(ProfileError, match="in use"), profile.locked(patience=0):
             pass
         other.stdin.close()
         with profile.locked():

@@ -36,7 +36,7 @@ SENDER = "0" * 32
             NotOpened(SENDER, "bob", 1, 9, "why", "x.sealed"),
             "#1 bob sent what could not be opened: why; its content is kept in x.sealed",
         ),
-        (KeyReceived(SENDER, "", 1), f"#1 somebody unlisted ({SENDER}) sent a key"),
+        (KeyReceived(SENDER, "", 1), f"#1 somebody without a known name ({SENDER}) sent a key"),
         (KeyReceived(SENDER, "a\x1b[31m\n#2 eve", 1), "#1 a\\x1b[31m\\x0a#2 eve sent a key"),
         (TextReceived(SENDER, "bob", 1, "hi\n#2 eve:\r\x9b2J"), "#1 bob:\n    hi\n    #2 eve:\\x0d\\x9b2J"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hushpost.classic.client.spool import Spool
+from hushpost.classic.client.spool import MAX_PUT_OFF, Fate, Spool
 from hushpost.classic.payloads import ClientId, MessageHeader
 from hushpost.errors import ProtocolError
 from tests.wire.events import cut
@@ -85,9 +85,44 @@ def test_a_process_that_died_goes_on_where_it_was(path: Path) -> None:
     next(messages)
     next(messages)  # the first is dealt with; the second is not
     spool.close()
-    again = [(message.content(), message.dealt_with) for message in Spool(path).messages()]
-    assert again == [(b"a", True), (b"b", False), (b"c", False)]
-    assert all(message.dealt_with for message in Spool(path).messages())
+    again = [(message.content(), message.fate) for message in Spool(path).messages()]
+    assert again == [(b"a", Fate.DEALT_WITH), (b"b", Fate.WAITING), (b"c", Fate.WAITING)]
+    assert all(message.fate is Fate.DEALT_WITH for message in Spool(path).messages())
+
+
+def test_a_message_is_put_off_until_it_is_dealt_with(path: Path) -> None:
+    spool = filled(path, *(entry(number, b"%d" % number) for number in range(1, 5)))
+    for message in spool.messages():
+        if message.header.message_id in {1, 3}:
+            assert spool.put_off(message)
+    assert spool.put_off_count == 2
+    spool.shrink()
+    spool.close()
+    fates = [(message.header.message_id, message.fate) for message in Spool(path).messages()]
+    assert fates == [(1, Fate.PUT_OFF), (2, Fate.DEALT_WITH), (3, Fate.PUT_OFF)]
+    assert [message.fate for message in Spool(path).messages()] == [Fate.DEALT_WITH] * 3
+
+
+def test_a_process_that_dies_over_a_message_that_was_put_off_leaves_it_so(path: Path) -> None:
+    spool = filled(path, entry(1, b"a"), entry(2, b"b"))
+    for message in spool.messages():
+        assert spool.put_off(message)
+    spool.close()
+    again = Spool(path)
+    messages = again.messages()
+    next(messages)
+    again.close()
+    assert [message.fate for message in Spool(path).messages()] == [Fate.PUT_OFF] * 2
+
+
+def test_only_so_many_are_put_off(path: Path) -> None:
+    spool = filled(path, entry(1, b"") * (MAX_PUT_OFF + 1))
+    assert [spool.put_off(message) for message in spool.messages()] == [*[True] * MAX_PUT_OFF, False]
+
+
+def test_headers_are_read_without_the_contents(path: Path) -> None:
+    spool = filled(path, entry(1, b"a" * 1000), entry(2, b""), entry(3, b"cut off")[:-1])
+    assert [header.message_id for header in spool.headers()] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("cut_off", [1, 5, 6, 30])
@@ -103,9 +138,10 @@ def test_whole_messages_before_a_cut_are_read(path: Path, cut_off: int) -> None:
 
 
 def test_zeros_of_a_power_failure_are_no_messages(path: Path) -> None:
-    messages = filled(path, entry(1, b"whole"), bytes(1000)).messages()
+    messages = filled(path, entry(1, b"whole"), bytes(1000), entry(2, b"behind")).messages()
     assert next(messages).content() == b"whole"
-    with pytest.raises(ProtocolError, match="damaged"):
+    assert next(messages).content() == b"behind"
+    with pytest.raises(ProtocolError, match="zeros"):
         next(messages)
 
 

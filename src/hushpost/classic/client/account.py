@@ -5,54 +5,17 @@ This is the library that the menu, the subcommands and the self-test are faces o
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from io import BufferedIOBase
 
-import msgspec
-
 from hushpost.classic import crypto
-from hushpost.classic.client.files import remove_unfinished, sync_directory
-from hushpost.classic.client.identity import Identity
-from hushpost.classic.client.inbox import MAX_TEXT, Inbox, NotOpened, Received
+from hushpost.classic.client.fetching import Fetch, Summary
+from hushpost.classic.client.inbox import MAX_TEXT, Received
 from hushpost.classic.client.profile import Profile, State
 from hushpost.classic.client.requests import ClassicClient, Progress
-from hushpost.classic.crypto import PIECE, PairKey, PrivateKey
+from hushpost.classic.crypto import PIECE, PairKey
 from hushpost.classic.payloads import ClientId, ListedClient, MessageType
-from hushpost.errors import HushpostError, ProfileError, ProtocolError, Unreachable, UsageError
-
-MAX_REMEMBERED = 65_536
-"""Messages of one fetch that are recognised when they come again; 3 MiB of me.keys at most."""
-
-
-class Summary(msgspec.Struct):
-    """What a fetch brought, in numbers. `repeats` were shown before and are not shown again."""
-
-    received: int = 0
-    not_opened: int = 0
-    repeats: int = 0
-
-
-def register(profile: Profile, client: ClassicClient, name: str) -> Identity:
-    """Register a fresh key under `name` and write me.info.
-
-    Raises:
-        ProfileError: this directory has a me.info already.
-        UsageError: a name that me.info could not hold, or that the protocol does not allow.
-        Refused: the name is taken.
-    """
-    if not name.isprintable():
-        raise UsageError("a name cannot hold control characters")
-    with profile.locked():
-        if profile.registered():
-            raise ProfileError(
-                "this directory has a me.info: its client is registered already",
-                hint="for another client use another directory (--dir)",
-            )
-        private_key = PrivateKey.generate()
-        identity = Identity(name, client.register(name, private_key.public_key), private_key)
-        profile.save_identity(identity)
-    return identity
+from hushpost.errors import UsageError
 
 
 class Account:
@@ -105,9 +68,11 @@ class Account:
 
     def ensure_key(self, peer: ClientId) -> bool:
         """Send a key if none is agreed with this peer yet. Tells whether one was sent."""
+        if self._state().keys_of(peer).to_send_with:  # without the lock, which a long fetch may hold
+            return False
         with self._profile.locked():
             state = self._state()
-            if state.pair(peer).to_send_with:
+            if state.keys_of(peer).to_send_with:
                 return False
             self._send_key(peer, state)
             return True
@@ -147,92 +112,16 @@ class Account:
 
         Raises:
             Unreachable, ProtocolError: the answer was cut or damaged; what had come was handled before.
-            OSError: the disk refuses. Nothing is lost: the next fetch goes on there.
+            HushpostError: the disk refuses. Nothing is lost: the next fetch goes on there.
         """
         with self._profile.locked():
-            summary, spool = Summary(), self._profile.spool
-            if self._profile.received.is_dir():
-                remove_unfinished(self._profile.received)
-            self._deal_with_spool(handle, summary, complete=False)
-            try:
-                self._client.fetch(self._me, spool, progress)
-            except (Unreachable, ProtocolError):
-                # The original's server has deleted everything by now: keep what is whole.
-                spool.commit()
-                self._deal_with_spool(handle, summary, complete=False)
-                raise
-            finally:
-                spool.close()
-            self._deal_with_spool(handle, summary, complete=True)
-            return summary
-
-    def _deal_with_spool(
-        self, handle: Callable[[Received], None], summary: Summary, *, complete: bool
-    ) -> None:
-        """Open what is in the spool, if anything, and empty it.
-
-        Only what a fetch did not delete comes again, and the next fetch then has all of it: so the
-        digests of a complete fetch replace the older ones, those of a cut one join them.
-        """
-        spool, state = self._profile.spool, self._state()
-        if not spool.exists():
-            return
-        damage: HushpostError | None = None
-        inbox, seen, digests = self._inbox(state), set(state.seen), deque[bytes](maxlen=MAX_REMEMBERED)
-        try:
-            for message in spool.messages():
-                digests.append(message.digest)
-                if message.dealt_with:
-                    continue
-                if message.digest in seen:
-                    summary.repeats += 1
-                    continue
-                received = inbox.open(message)
-                handle(received)
-                summary.received += 1
-                summary.not_opened += isinstance(received, NotOpened)
-        except ProtocolError as error:
-            damage = error
-        finally:
-            spool.close()
-        state.seen = [*([] if complete else state.seen), *digests][-MAX_REMEMBERED:]
-        self._profile.save_state(state)
-        if self._profile.received.is_dir():
-            sync_directory(self._profile.received)
-        spool.remove()
-        if damage and complete:
-            raise damage
-
-    def _inbox(self, state: State) -> Inbox:
-        listed: dict[ClientId, str] | None = None
-
-        def name_of(sender: ClientId) -> str:
-            nonlocal listed
-            if sender == self._me:
-                return self.identity.name
-            if (known := state.names.get(sender.hex())) is not None:
-                return known
-            if listed is None:
-                listed = self._listed()
-            if name := listed.get(sender):
-                state.names[sender.hex()] = name
-            return listed.get(sender, "")
-
-        folder, save = self._profile.received, self._profile.save_state
-        return Inbox(self.identity.private_key, state, folder, name_of=name_of, save=save)
-
-    def _listed(self) -> dict[ClientId, str]:
-        """Names by id; none where the server cannot be asked: messages are shown all the same."""
-        try:
-            return {client.client_id: client.name for client in self.clients()}
-        except HushpostError:
-            return {}
+            return Fetch(self._profile, self._client, self.identity, handle).run(progress)
 
     def _state(self) -> State:
         return self._profile.state(self._me)
 
     def _key_with(self, peer: ClientId) -> PairKey:
-        key = self._state().pair(peer).to_send_with
+        key = self._state().keys_of(peer).to_send_with
         if key is None:
             raise UsageError(
                 "no key is agreed with this client yet",

@@ -6,6 +6,7 @@ kept beside the received files as `.sealed`, since the server has forgotten it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import msgspec
 from hushpost.classic import crypto
 from hushpost.classic.client import keyring
 from hushpost.classic.client.files import save_new
-from hushpost.classic.client.profile import State
+from hushpost.classic.client.profile import MAX_PAIRS, State
 from hushpost.classic.client.spool import SpooledMessage
 from hushpost.classic.crypto import BLOCK, WRAPPED_KEY_SIZE, PrivateKey
 from hushpost.classic.payloads import ClientId, MessageType
@@ -26,11 +27,16 @@ MAX_TEXT = 1 << 20
 
 
 class Received(msgspec.Struct, frozen=True, tag_field="kind"):
-    """What became of one message. `name` is empty for a sender that the server does not list."""
+    """What became of one message. `name` is empty where none is known for the sender."""
 
     sender: str
     name: str
     message_id: int
+
+    @property
+    def saved(self) -> str:
+        """The file that was written for it, or nothing."""
+        return ""
 
 
 class KeyRequested(Received, frozen=True, tag="key-request"):
@@ -47,12 +53,20 @@ class TextReceived(Received, frozen=True, tag="text"):
     text: str
     kept: str = ""
 
+    @property
+    def saved(self) -> str:
+        return self.kept
+
 
 class FileReceived(Received, frozen=True, tag="file"):
     """A file, or a text too long to be shown, saved at `path`."""
 
     path: str
     size: int
+
+    @property
+    def saved(self) -> str:
+        return self.path
 
 
 class NotOpened(Received, frozen=True, tag="not-opened"):
@@ -62,11 +76,15 @@ class NotOpened(Received, frozen=True, tag="not-opened"):
     reason: str
     kept: str
 
+    @property
+    def saved(self) -> str:
+        return self.kept
+
 
 class Inbox:
-    """Opens messages with the keys of `state`, and stores new keys there.
+    """Opens messages with the keys of `state`, and puts new keys there; to save them is the caller's.
 
-    `name_of` gives the name of a sender, or nothing. `save` makes a changed state durable.
+    `name_of` gives the name of a sender, or nothing.
     """
 
     def __init__(
@@ -76,13 +94,11 @@ class Inbox:
         folder: Path,
         *,
         name_of: Callable[[ClientId], str],
-        save: Callable[[State], None],
     ) -> None:
         self._private_key = private_key
         self._state = state
         self._folder = folder
         self._name_of = name_of
-        self._save = save
 
     def open(self, message: SpooledMessage) -> Received:
         """Open one message.
@@ -110,22 +126,29 @@ class Inbox:
             kept = self._keep(message) if message.header.content_size else ""
             return NotOpened(*self._origin(message), message.header.message_type, str(error), kept)
 
+    def take_again(self, message: SpooledMessage) -> None:
+        """Of a message that was dealt with by a process that died: its key, which that may not have saved."""
+        if message.header.message_type == MessageType.KEY:
+            with contextlib.suppress(Undecryptable):
+                self._key(message)
+
     def _key(self, message: SpooledMessage) -> Received:
         if message.header.content_size != WRAPPED_KEY_SIZE:
             raise Undecryptable("it is no key: its size is wrong")
+        if not self._state.has_room_for(message.header.sender):
+            raise Undecryptable(f"the keys of {MAX_PAIRS:,} others are kept already; send this client one")
         key = self._private_key.unwrap(message.content())
         self._state.pair(message.header.sender).receive(key)
-        self._save(self._state)
         return KeyReceived(*self._origin(message))
 
     def _text(self, message: SpooledMessage) -> Received:
-        keys = self._state.pair(message.header.sender).to_open_with
+        keys = self._state.keys_of(message.header.sender).to_open_with
         opened = keyring.open_text(keys, message.content())
         kept = "" if opened.readable else self._keep(message)
         return TextReceived(*self._origin(message), opened.text, kept)
 
     def _file(self, message: SpooledMessage, suffix: str) -> Received:
-        keys = self._state.pair(message.header.sender).to_open_with
+        keys = self._state.keys_of(message.header.sender).to_open_with
         if message.header.content_size % BLOCK:
             raise Undecryptable("the content is not a whole number of blocks")
         key = keyring.key_for(keys, message.content(last=2 * BLOCK))

@@ -15,8 +15,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 from rich.text import Text
 
-from hushpost.classic.client.account import Account, register
+from hushpost.classic.client.account import Account
 from hushpost.classic.client.profile import Profile
+from hushpost.classic.client.registration import register
 from hushpost.classic.client.requests import ClassicClient
 from hushpost.classic.client.requests import Progress as Tell
 from hushpost.classic.client.show import describe

@@ -2,8 +2,11 @@
 
 server.info   the original's: `host:port`, or a port alone
 me.info       the original's: name, id, private key; either client can take over from the other
+me.new        ours: the same without an id, while a registration is under way
 me.keys       ours: the keys of every pair, names, and what the last fetch showed (JSON)
 me.spool      ours: messages that were fetched and not yet dealt with
+me.spool-N    ours: messages for whose files there was no room
+me.damaged-N  ours: what a server sent that could not be read to its end
 me.lock       ours: held by the one process that may change the others
 received/     files that came, and contents that did not open
 """
@@ -13,8 +16,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import count, islice
 from pathlib import Path
 
 import msgspec
@@ -33,8 +38,18 @@ MAX_INFO_SIZE = 64 * 1024
 STATE_VERSION = 1
 
 
+MAX_PAIRS = 16_384
+"""Peers whose keys are kept. Ids cost a stranger nothing, and each takes 250 bytes of me.keys for ever."""
+
+MAX_NAMES = 4_096
+"""Names of others that are kept to spare asking for the list; at most 6 MiB of me.keys, often 200 KiB."""
+
+MAX_REMEMBERED = 65_536
+"""Messages that are recognised when they come again; 3 MiB of me.keys at most."""
+
+
 class State(msgspec.Struct):
-    """What me.keys holds.
+    """What me.keys holds, within the limits above.
 
     Attributes:
         owner: the id in hexadecimal whose keys these are.
@@ -49,9 +64,22 @@ class State(msgspec.Struct):
     pairs: dict[str, PairKeys] = {}
     seen: list[bytes] = []
 
+    def keys_of(self, peer: ClientId) -> PairKeys:
+        """The keys shared with a peer, to look at."""
+        return self.pairs.get(peer.hex()) or PairKeys()
+
     def pair(self, peer: ClientId) -> PairKeys:
-        """The keys shared with a peer, to look at or to change."""
+        """The keys shared with a peer, to change."""
         return self.pairs.setdefault(peer.hex(), PairKeys())
+
+    def has_room_for(self, peer: ClientId) -> bool:
+        """Whether a key that this peer sends may be kept. What we ask for ourselves always may."""
+        return peer.hex() in self.pairs or len(self.pairs) < MAX_PAIRS
+
+    def remember_names(self, names: Mapping[ClientId, str]) -> None:
+        """Keep these names; the oldest go where there are too many."""
+        together = self.names | {client_id.hex(): name for client_id, name in names.items()}
+        self.names = dict(islice(together.items(), max(len(together) - MAX_NAMES, 0), None))
 
 
 class Profile:
@@ -61,6 +89,7 @@ class Profile:
         self.directory = directory
         self.received = directory / "received"
         self.spool = Spool(directory / "me.spool")
+        self.pending = directory / "me.new"
         self._server = directory / "server.info"
         self._identity = directory / "me.info"
         self._state = directory / "me.keys"
@@ -83,7 +112,10 @@ class Profile:
 
     def identity(self) -> Identity:
         """Who we are."""
-        raw = _read(self._identity, "register first: `hush classic register NAME`, or 1 in the menu")
+        hint = "register first: `hush classic register NAME`, or 1 in the menu"
+        if os.path.lexists(self.pending):
+            hint = "a registration was begun: `hush classic register` with the name in me.new finishes it"
+        raw = _read(self._identity, hint)
         try:
             return Identity.decode(raw)
         except ValueError as error:
@@ -93,8 +125,26 @@ class Profile:
             ) from None
 
     def save_identity(self, identity: Identity) -> None:
-        """Write me.info. Only for a fresh registration."""
+        """Write me.info. Only for a fresh registration, which is complete then."""
         write_private(self._identity, identity.encode())
+        self.forget_begun()
+
+    def begun(self) -> Identity | None:
+        """The registration that an earlier process has begun, if any: an identity without an id."""
+        if not os.path.lexists(self.pending):
+            return None
+        try:
+            return Identity.decode(_read(self.pending, ""))
+        except ValueError as error:
+            raise ProfileError(f"{self.pending} cannot be used: {error}", hint="move it away") from None
+
+    def begin(self, identity: Identity) -> None:
+        """Put name and key down, durably, before the server is asked."""
+        write_private(self.pending, identity.encode())
+
+    def forget_begun(self) -> None:
+        """It is complete, or was refused."""
+        self.pending.unlink(missing_ok=True)
 
     def state(self, owner: ClientId) -> State:
         """Our keys, or an empty state on the first use."""
@@ -103,7 +153,9 @@ class Profile:
         except FileNotFoundError:
             return State(owner.hex())
         except OSError as error:
-            raise ProfileError(f"{self._state} cannot be read: {error.strerror}") from None
+            raise ProfileError(
+                f"{self._state} cannot be read: {error.strerror}", hint=_way_out(error)
+            ) from None
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise ProfileError(
                 f"{self._state} is damaged", hint="restore it from a copy, or move it away and send new keys"
@@ -121,13 +173,50 @@ class Profile:
         """Write me.keys, durably, or leave it as it was."""
         write_private(self._state, msgspec.json.encode(state))
 
+    def check_received(self) -> None:
+        """Whether what comes can be kept, before it is asked for.
+
+        Raises:
+            ProfileError: something else stands where our folder or the spool should.
+        """
+        if os.path.lexists(self.received) and not self.received.is_dir():
+            raise ProfileError(
+                f"{self.received} is not a directory, and received files are kept there",
+                hint="move it away and fetch again; nothing is lost",
+            )
+        if os.path.lexists(self.spool.path) and not self.spool.path.is_file():
+            raise ProfileError(
+                f"{self.spool.path} is not a file, and what comes is kept there", hint="move it away"
+            )
+
+    def put_off(self) -> list[Spool]:
+        """The spools whose files had no room, the oldest first."""
+        numbers = [re.fullmatch(r"me\.spool-([0-9]{1,9})", path.name) for path in self.directory.iterdir()]
+        return [
+            Spool(self.directory / match[0])
+            for match in sorted(filter(None, numbers), key=lambda m: int(m[1]))
+        ]
+
+    def set_aside(self, spool: Spool, name: str) -> Path:
+        """Give a spool a name of its own, so that the next fetch does not need it out of its way."""
+        for number in count(1):
+            path = self.directory / f"{name}-{number}"
+            if not os.path.lexists(path):
+                break
+        spool.move(path)
+        return path
+
     @contextlib.contextmanager
     def locked(self, patience: float = DEFAULT_TIMEOUT) -> Iterator[None]:
         """Hold the directory against other processes of ours, waiting up to `patience` seconds."""
         deadline = time.monotonic() + patience
         try:
-            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            handle = os.open(self._lock, flags, PRIVATE)
         except OSError as error:
+            if os.path.lexists(self._lock):
+                reason = "it is a link" if self._lock.is_symlink() else error.strerror
+                raise ProfileError(f"{self._lock} cannot be used: {reason}", hint=_way_out(error)) from None
             raise ProfileError(
                 f"{self.directory} cannot be written: {error.strerror}",
                 hint="choose another working directory with --dir",
@@ -136,8 +225,8 @@ class Profile:
             while not _try_lock(handle):
                 if time.monotonic() >= deadline:
                     raise ProfileError(
-                        f"another process is working in {self.directory}",
-                        hint="wait until it has finished, or give each its own directory with --dir",
+                        f"{self.directory} is in use: another command is changing its keys, or fetching",
+                        hint="try again when that has finished; nothing was done",
                     )
                 time.sleep(0.02)
             yield
@@ -152,7 +241,14 @@ def _read(path: Path, hint: str) -> bytes:
     except FileNotFoundError:
         raise ProfileError(f"there is no {path}", hint=hint) from None
     except OSError as error:
-        raise ProfileError(f"{path} cannot be read: {error.strerror}", hint=hint) from None
+        raise ProfileError(f"{path} cannot be read: {error.strerror}", hint=_way_out(error)) from None
+
+
+def _way_out(error: OSError) -> str:
+    """Of a file that is there and cannot be used."""
+    if isinstance(error, PermissionError):
+        return "it is another user's, or protected: use a directory of your own (--dir)"
+    return "something else stands in its place: move it away, or use another directory (--dir)"
 
 
 def _try_lock(handle: int) -> bool:

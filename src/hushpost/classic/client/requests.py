@@ -18,6 +18,7 @@ from hushpost.classic.payloads import (
     MAX_PAYLOAD,
     MAX_RESPONSE_PAYLOAD,
     NOBODY,
+    PUBLIC_KEY_SIZE,
     SEND_PREFIX,
     STORED_ANSWER,
     ClientId,
@@ -93,16 +94,20 @@ class ClassicClient:
         with Link(self.address, self._timeout):
             pass
 
+    @staticmethod
+    def check_name(name: str) -> None:
+        """Raises:
+        UsageError: fewer than 2 characters, more than 254 bytes, or a NUL.
+        """
+        _registration(name, bytes(PUBLIC_KEY_SIZE))
+
     def register(self, name: str, public_key: bytes) -> ClientId:
         """Take a name, for ever, and get an id for it.
 
         Raises:
             UsageError: fewer than 2 characters, more than 254 bytes, or a NUL.
         """
-        try:
-            payload = Registration(name, public_key).encode()
-        except ValueError:
-            raise UsageError("a name has at least 2 characters, at most 254 bytes, and no NUL") from None
+        payload = _registration(name, public_key)
         return ClientId(self._ask(NOBODY, Request.REGISTER, payload, Response.REGISTERED, ClientId.SIZE))
 
     def list_clients(self, me: ClientId) -> Iterator[ListedClient]:
@@ -220,6 +225,13 @@ class ClassicClient:
                 _check(event.header, code, expected)
                 return event.payload
         raise Unreachable("the server gave no answer")
+
+
+def _registration(name: str, public_key: bytes) -> bytes:
+    try:
+        return Registration(name, public_key).encode()
+    except ValueError:
+        raise UsageError("a name has at least 2 characters, at most 254 bytes, and no NUL") from None
 
 
 def _check(header: ResponseHeader, code: Request, expected: Response) -> None:

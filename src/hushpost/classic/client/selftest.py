@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from hushpost.classic.client.account import Account, register
+from hushpost.classic.client.account import Account
 from hushpost.classic.client.inbox import (
     FileReceived,
     KeyReceived,
@@ -25,6 +25,7 @@ from hushpost.classic.client.inbox import (
     TextReceived,
 )
 from hushpost.classic.client.profile import Profile
+from hushpost.classic.client.registration import register
 from hushpost.classic.client.requests import ClassicClient
 from hushpost.classic.payloads import ClientId, MessageType
 from hushpost.errors import HushpostError, Refused

@@ -15,7 +15,7 @@ from hushpost.untrusted import printable, printable_lines
 
 def describe(received: Received) -> str:
     """One message for people, escaped; a text's lines are indented, so that none can pass for ours."""
-    who = printable(received.name) or f"somebody unlisted ({received.sender})"
+    who = printable(received.name) or f"somebody without a known name ({received.sender})"
     number = f"#{received.message_id}"
     match received:
         case KeyRequested():
