@@ -72,6 +72,11 @@ class ServerProcess:
         assert self._child.stdout is not None
         return self._child.stdout.readline().rstrip("\n")
 
+    def line(self) -> str:
+        """The next line of its stdout, which it must have written or be about to."""
+        assert self._child.stdout is not None
+        return self._child.stdout.readline().rstrip("\n")
+
     @property
     def host_port(self) -> str:
         return f"{self.address[0]}:{self.address[1]}"
