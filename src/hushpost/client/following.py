@@ -52,7 +52,7 @@ def follow(t: Tables, pin: AccountFingerprint | AccountId, later: Sequence[bytes
 
     Args:
         pin: where nothing is known yet: what the first manifest must fit.
-        later: oldest first; they may begin before what is known.
+        later: oldest first; they may begin with what is known.
 
     Raises:
         ManifestError: any of `ManifestFault`.
@@ -61,9 +61,7 @@ def follow(t: Tables, pin: AccountFingerprint | AccountId, later: Sequence[bytes
     if known is not None and isinstance(pin, AccountFingerprint) and known.account != pin:
         raise ManifestError(ManifestFault.WRONG_ACCOUNT)
     shown = [Manifest.decode(raw) for raw in later]
-    if known is not None:
-        shown = [each for each in shown if each.version >= known.version]
-    verified = verify_chain(known or pin, [each.encode() for each in shown])
+    verified = verify_chain(known or pin, later)
     fresh = tuple(each for each in shown if known is None or each.version > known.version)
     return Followed(known, fresh, verified.newest, verified.replaced)
 

@@ -40,17 +40,21 @@ async def add(ctx: Context, link: Link, who: str) -> Contact:
 
 
 def _added(t: Tables, ctx: Context, manifest: Manifest, how: How) -> Contact:
-    """They are a contact from now on. A link verifies whom we knew by name only, and never the reverse."""
+    """They are a contact from now on. A link verifies whom we knew by name only, and never the reverse.
+
+    It does not clear the alarm of a replaced key: whoever has the recovery phrase keeps the same link.
+    """
     account = manifest.account.id
     if account == ctx.me.account.id:
         raise UsageError("this is yourself")
     trust = Trust.UNVERIFIED if how is How.NAME else Trust.VERIFIED
-    if t.people.get(account) is None:
+    known = t.people.get(account)
+    if known is None:
         person = Person(manifest.account, manifest.name, "", Standing.CONTACT, trust, how, ctx.clock.now())
         t.people.add(person)
     else:
         t.people.stands(account, Standing.CONTACT)
-        if trust is Trust.VERIFIED:
+        if trust is Trust.VERIFIED and known.trust is not Trust.CHANGED:
             t.people.trusts(account, trust, how)
     return shown(t, account)
 
@@ -65,7 +69,7 @@ async def meet_inviter(ctx: Context, link: Link) -> None:
         await ctx.change(lambda t: _added(t, ctx, manifest, How.INVITATION))
 
 
-def known(t: Tables, account: AccountId) -> Person:
+def known_person(t: Tables, account: AccountId) -> Person:
     """Raises:
     UsageError: nobody that we know.
     """
@@ -77,7 +81,7 @@ def known(t: Tables, account: AccountId) -> Person:
 
 def shown(t: Tables, account: AccountId) -> Contact:
     """As the library shows them. Raises UsageError: nobody that we know."""
-    return journal.as_contact(t, known(t, account))
+    return journal.as_contact(t, known_person(t, account))
 
 
 def find(t: Tables, who: str) -> Contact:
@@ -99,7 +103,7 @@ def find(t: Tables, who: str) -> Contact:
 
 def accept(t: Tables, ctx: Context, account: AccountId) -> Contact:
     """A request becomes a contact, and gets our delivery token; one under a new key is unverified again."""
-    person = known(t, account)
+    person = known_person(t, account)
     if person.standing is not Standing.CONTACT:
         t.people.stands(account, Standing.CONTACT)
         say(t, ctx, account)
@@ -110,7 +114,7 @@ def accept(t: Tables, ctx: Context, account: AccountId) -> Contact:
 
 def block(t: Tables, account: AccountId) -> Contact:
     """What they send is dropped, and the token that they have stops to serve."""
-    known(t, account)
+    known_person(t, account)
     t.people.stands(account, Standing.BLOCKED)
     t.me.new_token(DeliveryToken.random())
     return shown(t, account)
@@ -120,7 +124,7 @@ def rename(t: Tables, account: AccountId, alias: str) -> Contact:
     """Raises:
     UsageError: somebody else is called so.
     """
-    known(t, account)
+    known_person(t, account)
     if any(each.account != account for each in t.people.called(alias)):
         raise UsageError("somebody else is called so already")
     t.people.rename(account, alias)
@@ -129,14 +133,14 @@ def rename(t: Tables, account: AccountId, alias: str) -> Contact:
 
 def verify(t: Tables, account: AccountId) -> Contact:
     """The user has compared safety numbers, for the account key that is known now."""
-    known(t, account)
+    known_person(t, account)
     t.people.trusts(account, Trust.VERIFIED, How.SAFETY_NUMBER)
     return shown(t, account)
 
 
 def safety_keys(t: Tables, ctx: Context, account: AccountId) -> tuple[Manifest, Manifest]:
     """Our newest manifest and theirs. Raises UsageError: nobody that we know."""
-    manifest = t.manifests.newest(known(t, account).account)
+    manifest = t.manifests.newest(known_person(t, account).account)
     if manifest is None:
         raise UsageError("their keys are not known yet", hint="try again when connected")
     return own_manifest(t, ctx.me), manifest

@@ -7,6 +7,7 @@ only then is the server told. Normative text: docs/spec/envelope.md, and docs/sp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hushpost.client import journal
@@ -193,7 +194,7 @@ class Reader:
         known = t.manifests.newest(pin.id)
         if letter.introduction is not None and (known is None or known.hash != letter.claimed.manifest):
             try:
-                return follow(t, pin, letter.introduction.manifests)
+                return follow(t, pin, _since(known, letter.introduction.manifests))
             except ManifestError as error:
                 if known is None:
                     raise EnvelopeError(EnvelopeFault.WRONG_ACCOUNT) from None
@@ -289,6 +290,12 @@ class Reader:
         if error.reason in _MENDED and t.sessions.may_reset(device.id, now):
             say(t, self._ctx, person.account, SessionReset(claim.session))
             journal.alarm(t, Alarm.SESSION_RESET, now, person.account)
+
+
+def _since(known: Manifest | None, manifests: Sequence[bytes]) -> list[bytes]:
+    """Of a chain that the sender chose, what we do not have: we may know more than they thought."""
+    first = known.version if known else 0
+    return [raw for raw in manifests if Manifest.decode(raw).version >= first]
 
 
 def _trace(claim: Claim) -> MessageId:
