@@ -129,6 +129,9 @@ class SmallServer:
         self.address: Address
         self.port = 0
         self.listener: asyncio.Server
+        self.forgets_acknowledgements = False
+        self.fallback_keys: dict[DeviceId, bytes] = {}
+        """As they were published first."""
         self.drop_answers = 0
         """So many registrations are carried out, and then the connection breaks."""
 
@@ -159,6 +162,11 @@ class SmallServer:
     def registrations(self) -> list[Register]:
         """Every registration that came, under one number."""
         return [msgspec.structs.replace(each, number=0) for each in self.seen if isinstance(each, Register)]
+
+    def push_to(self, device: DeviceId, envelopes: list[WaitingEnvelope]) -> None:
+        """Push something to a device that is subscribed."""
+        (peer,) = [each for each in self.connections if each.device == device]
+        peer.writer.write(peer.wire.send(Push(envelopes)))
 
     def cut(self) -> None:
         """End every connection in the middle of whatever it is doing."""
@@ -250,8 +258,8 @@ class Peer:
                 self.unsubscribe = self.store.subscribe(mailbox_of(self.device), self.wake)
                 answer = Subscribed(number, self.store.epoch)
             case Acknowledge():
-                await self.store.ack(mailbox_of(self.device), request.sequences)
-                await self.store.ack_up_to(mailbox_of(self.device), request.up_to)
+                if not self.server.forgets_acknowledgements:
+                    await self.store.ack(mailbox_of(self.device), request.sequences)
                 answer = Acknowledged(number)
             case _:
                 answer = await self.upkeep(request)
@@ -286,6 +294,7 @@ class Peer:
         keys = tuple(SessionKey(SessionPrekey.decode(each).key_id, each) for each in request.one_time_keys)
         token = TokenHash(request.delivery_token_hash)
         seal_key = SealKey(seal.key_id, request.seal_key)
+        self.server.fallback_keys[device.id] = request.fallback_key
         if manifest.version == 1:
             new = NewAccount(
                 account,

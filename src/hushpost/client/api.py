@@ -28,8 +28,8 @@ from pathlib import Path
 
 from hushpost.client import journal, people
 from hushpost.client.clock import Clock, SystemClock
-from hushpost.client.context import Context
-from hushpost.client.joining import Wish, check_account_name, join, known_me
+from hushpost.client.context import Context, known_me
+from hushpost.client.joining import Wish, check_account_name, join
 from hushpost.client.keeper import Keeper
 from hushpost.client.recovering import recover
 from hushpost.client.running import created, facts_of, link_of, running

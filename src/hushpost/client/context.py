@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from hushpost.client.clock import Clock
 from hushpost.client.status import Bell, Status
-from hushpost.client.store import Me, StoreThread, Tables
+from hushpost.client.store import Enrolment, Me, StoreThread, Tables
 from hushpost.crypto.identity import Manifest
 from hushpost.crypto.ratchet import DeviceAccount
-from hushpost.errors import ProfileError
+from hushpost.errors import OldCopy, ProfileError
 
 T = TypeVar("T")
 
@@ -65,3 +65,29 @@ def device_account(t: Tables) -> DeviceAccount:
     if pickle is None:
         raise ProfileError("this profile has no device keys", hint="use hush join LINK")
     return DeviceAccount.unpickle(pickle)
+
+
+def known_me(t: Tables) -> Me:
+    """Who this profile is.
+
+    Raises:
+        ProfileError: nobody yet.
+    """
+    me = t.me.get()
+    if me is None:
+        raise ProfileError("this profile has not joined a server", hint="use hush join LINK")
+    return me
+
+
+def check_may_send(me: Me) -> None:
+    """Raises:
+    OldCopy: another copy of this database has used its ratchets further.
+    ProfileError: not joined to the end, or left.
+    """
+    if me.enrolment is Enrolment.OLD_COPY:
+        raise OldCopy(
+            "this database is an old copy of the profile: its keys were used further elsewhere",
+            hint="go on with the newer copy; or recover the account with its phrase, as a new device",
+        )
+    if me.enrolment is not Enrolment.ENROLLED:
+        raise ProfileError("this profile has not finished joining, or has left its server")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from hushpost.client.clock import Clock
-from hushpost.client.context import device_account
+from hushpost.client.context import device_account, known_me
 from hushpost.client.link import Address, Greeting, Identity, Link, connect
 from hushpost.client.store import Enrolment, Home, Me, StoreThread, Tables
 from hushpost.client.store.joining import Begun
@@ -32,7 +32,7 @@ from hushpost.crypto.identity import (
 from hushpost.crypto.prekeys import Owner, SealPrekey
 from hushpost.crypto.primitives import SealSecret, sha256
 from hushpost.crypto.ratchet import ONE_TIME_KEYS, DeviceAccount
-from hushpost.errors import ProfileError, UsageError
+from hushpost.errors import UsageError
 from hushpost.names import check_name
 from hushpost.wire.messages import Authenticated, Register, Registered
 
@@ -168,18 +168,6 @@ def _enrolled(t: Tables, now: int) -> None:
     if token is not None:
         t.me.token_published(token.generation)
     t.me.enrolled(Enrolment.ENROLLED)
-
-
-def known_me(t: Tables) -> Me:
-    """Who this profile is.
-
-    Raises:
-        ProfileError: nobody yet.
-    """
-    me = t.me.get()
-    if me is None:
-        raise ProfileError("this profile has not joined a server", hint="use hush join LINK")
-    return me
 
 
 async def meet(db: StoreThread, me: Me, clock: Clock) -> tuple[Link, Greeting]:

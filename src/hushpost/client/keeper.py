@@ -16,8 +16,8 @@ from typing import Any
 
 from hushpost.client import journal
 from hushpost.client.clock import LONGEST_WAIT, Backoff
-from hushpost.client.context import Context
-from hushpost.client.joining import known_me, log_in, meet
+from hushpost.client.context import Context, check_may_send, known_me
+from hushpost.client.joining import log_in, meet
 from hushpost.client.lease import Lease
 from hushpost.client.link import WINDOW, Link
 from hushpost.client.people import meet_inviter
@@ -159,14 +159,13 @@ class Keeper:
         """One connection, from its beginning to its end, which is always an error."""
         ctx = self._ctx
         me = await ctx.db.reading(known_me)
-        if me.enrolment is not Enrolment.ENROLLED:
-            raise OldCopy(*_OLD) if me.enrolment is Enrolment.OLD_COPY else ProfileError(*_NOT_ENROLLED)
+        check_may_send(me)
         link, greeting = await meet(ctx.db, me, ctx.clock)
         try:
             answer = await log_in(ctx.db, me, link, greeting)
             epoch = Epoch(greeting.answer.epoch)
             await ctx.change(lambda t: self._check_age(t, epoch, answer))
-            await self._check_age_again()
+            check_may_send(await ctx.db.reading(known_me))
             position = await ctx.db.reading(lambda t: t.me.position())
             request = Subscribe(0, bytes(position.epoch), position.committed, WINDOW)
             subscribed = await link.ask(request, Subscribed)
@@ -186,14 +185,6 @@ class Keeper:
         if t.me.position().is_old_copy(epoch, answer.acknowledged):
             t.me.enrolled(Enrolment.OLD_COPY)
             journal.alarm(t, Alarm.OLD_COPY, self._ctx.clock.now())
-
-    async def _check_age_again(self) -> None:
-        """Raises:
-        OldCopy: nothing may be sent from here.
-        """
-        me = await self._ctx.db.reading(known_me)
-        if me.enrolment is Enrolment.OLD_COPY:
-            raise OldCopy(*_OLD)
 
 
 class Work:
@@ -264,10 +255,6 @@ class Work:
                 say(t, self._ctx, account, Receipt(messages))
         due = [each for each in (t.outbox.next_receipt(), t.outbox.next_time()) if each is not None]
         return min(due, default=None)
-
-
-_OLD = ("this database is an old copy of the profile: its keys were used further elsewhere",)
-_NOT_ENROLLED = ("this profile has not finished joining, or has left",)
 
 
 async def failure_of(work: Callable[[], Awaitable[None]]) -> HushpostError:

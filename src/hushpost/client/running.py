@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from hushpost.client.clock import Clock
-from hushpost.client.context import Context
-from hushpost.client.joining import known_me
+from hushpost.client.context import Context, known_me
 from hushpost.client.keeper import Keeper
 from hushpost.client.lease import Lease
 from hushpost.client.profiles import ProfileFiles

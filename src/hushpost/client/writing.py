@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hushpost.client.context import Context, device_account, own_manifest
+from hushpost.client.context import Context, check_may_send, device_account, known_me, own_manifest
 from hushpost.client.store import Draft, Part, PeerDevice, Person, State, StoredSession, Tables
 from hushpost.client.upkeep import own_owner, signed_seal
 from hushpost.client.values import Delivery, Message, Standing, Trust
@@ -40,7 +40,9 @@ def compose(t: Tables, ctx: Context, contact: AccountId, text: str) -> Message:
     Raises:
         Blocked: by us, or because a verified person's key was replaced.
         UsageError: an empty text, one that is too long, or nobody that we know.
+        OldCopy: nothing is sent from this database any more.
     """
+    check_may_send(known_me(t))
     person = t.people.get(contact)
     if person is None:
         raise UsageError("this is nobody that you know", hint="add a contact by link or by name first")
