@@ -11,6 +11,7 @@ from hushpost.crypto.identity import Device as ListedDevice
 from hushpost.crypto.prekeys import Owner, PrekeyCheck, Upload
 from hushpost.errors import UnknownAccount
 from hushpost.ids import AccountId, DeviceId, TokenHash
+from hushpost.server.handlers.recovering import recover
 from hushpost.server.handlers.waiting import waiting
 from hushpost.server.office import Admission, Office
 from hushpost.server.peer import Greeting, Guest, Peer
@@ -41,6 +42,9 @@ def hello(office: Office, guest: Guest, request: Hello) -> HelloAnswer:
 async def register(office: Office, guest: Guest, request: Register) -> Registered:
     """Everything is checked before the store is asked; the store looks at the invitation first."""
     office.budgets.registrations.take(guest.origin)
+    offered = Manifest.decode(request.manifest)
+    if offered.version > 1:
+        return await recover(office, request, offered)
     if not request.invite and not office.settings.open:
         raise Refusal(ErrorCode.INVITE_INVALID)
     invitation = TokenHash(sha256(request.invite).digest()) if request.invite else None

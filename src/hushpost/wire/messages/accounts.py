@@ -96,9 +96,11 @@ class Authenticated(ResponseMessage, frozen=True):
 class Register(RequestMessage, frozen=True):
     """An account and its first device, all or nothing; using up the invitation is part of it.
 
+    With a later manifest, which the recovery key signed, this device becomes the account's only one.
+
     Attributes:
-        invite: the token of an invitation; empty on a server that is open.
-        manifest: signed, version 1; names the account and its first device.
+        invite: the token of an invitation; empty on a server that is open, and for a recovery.
+        manifest: signed; version 1, which names the account and its first device, or the next one.
         seal_key: signed.
         one_time_keys: signed, each.
         fallback_key: signed.

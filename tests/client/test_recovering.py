@@ -1,0 +1,50 @@
+"""From the phrase back to the account, against both servers; and what contacts see of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from hushpost.client.api import Client
+from hushpost.client.values import Alarm, Alarmed, Trust
+from hushpost.crypto.identity import RecoverySeed, format_phrase
+from hushpost.errors import Refused
+from tests.client.people import C, S, SmallTown, Town, befriend, first_event, in_time, received
+from tests.client.realserver import RealTown
+
+
+async def story(town: Town[S, C]) -> None:
+    """Bob loses his device, comes back with the phrase, and goes on with Alice, who has to decide."""
+    await town.join("alice")
+    joined = await town.join("bob")
+    async with town.open("alice", "bob") as (alice, bob):
+        to_bob, to_alice = await befriend(town, alice, bob)
+    new = town.profile("bob-again")
+    me = await Client.recover(new, town.link("bob"), joined.recovery_phrase, clock=town.clock)
+    assert (me.name, me.link) == ("bob", joined.link)
+    async with Client.open(new, clock=town.clock) as again, town.open("alice") as (alice,):
+        await again.add(town.link("alice"))
+        await again.send(to_alice.account, "a new device, still Bob")
+        (came,) = await in_time(received(alice, 1))
+        assert came.text == "a new device, still Bob"
+        alarm = await in_time(first_event(alice, Alarmed))
+        assert isinstance(alarm, Alarmed)
+        assert alarm.alarm is Alarm.VERIFIED_KEY_REPLACED
+        assert (await alice.contact("bob")).trust is Trust.CHANGED
+        await alice.verify(to_bob.account)
+        await alice.send(to_bob.account, "welcome back")
+        assert [each.text for each in await in_time(received(again, 1))] == ["welcome back"]
+
+
+async def test_recovery(town: SmallTown) -> None:
+    await story(town)
+
+
+async def test_recovery_with_the_real_server(real_town: RealTown) -> None:
+    await story(real_town)
+
+
+async def test_a_phrase_of_another_account(real_town: RealTown) -> None:
+    await real_town.join("bob")
+    phrase = format_phrase(RecoverySeed.random())
+    with pytest.raises(Refused):
+        await Client.recover(real_town.profile("thief"), real_town.link("bob"), phrase, clock=real_town.clock)
