@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import contents, envelopes, fetches, idle, post_store, sends
+from benchmarks import accepts, contents, envelopes, fetches, idle, post_store, sends
 
 
 class Benchmark(StrEnum):
+    ACCEPTS = "accepts"
     SENDS = "sends"
     FETCHES = "fetches"
     CONTENTS = "contents"
@@ -22,6 +23,7 @@ class Benchmark(StrEnum):
 
 
 MAINS = {
+    Benchmark.ACCEPTS: accepts.main,
     Benchmark.SENDS: sends.main,
     Benchmark.FETCHES: fetches.main,
     Benchmark.CONTENTS: contents.main,
