@@ -179,12 +179,14 @@ async def test_u3_nothing_is_lost_by_an_interrupted_tidy(worlds: Worlds) -> None
 
 
 async def test_m7_a_full_database(worlds: Worlds) -> None:
-    """What was rolled back is not remembered; what makes room is done."""
+    """What was rolled back is not remembered, and wakes nobody; what makes room is done."""
     world = await worlds()
     person = await world.person(1)
     db = tables_of(world).db
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     db.execute(f"PRAGMA max_page_count={pages + 12}")
+    heard: list[int] = []
+    world.store.subscribe(mailbox_of(person.device), heard.append)
     sends = [world.send_to(person, bytes(9_000)) for _ in range(10)]
     answers = await asyncio.gather(*map(world.store.append_sealed, sends), return_exceptions=True)
     assert all(isinstance(answer, StoreFull) for answer in answers)
@@ -201,6 +203,8 @@ async def test_m7_a_full_database(worlds: Worlds) -> None:
     await world.store.ack(mailbox_of(person.device), [1])
     assert await world.store.append_sealed(sends[stored]) == (stored + 1,)
     assert await world.store.usage(mailbox_of(person.device)) == Usage(stored, stored * 9_001)
+    await asyncio.sleep(0)
+    assert heard == list(range(1, stored + 2))
     assert not world.store.failed.done()
 
 

@@ -158,6 +158,9 @@ class TestExpiry:
         box = mailbox_of(person.device)
         assert await world.store.position(box) == Position(1, 2)
         assert await world.store.usage(box) == Usage(0, 0)
+        for number, device in enumerate(other.devices, start=3):
+            assert await world.store.position(mailbox_of(device)) == Position(0, number)
+            assert await world.store.usage(mailbox_of(device)) == Usage(0, 0)
         assert (await world.store.stats()).size == 0
         assert [await world.put(person) for _ in range(2)] == [5, 6]
         assert await world.store.usage(box) == Usage(2, 10)
