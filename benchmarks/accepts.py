@@ -36,7 +36,7 @@ IDLE_MANY = 10_000
 
 UNLIMITED = [
     option
-    for name in ("entering", "registrations", "sends", "fetches", "acknowledgements")
+    for name in ("connections", "entering", "registrations", "sends", "fetches", "acknowledgements")
     for option in ("--rate", f"{name}=100000000/1")
 ]
 """All of the load comes from one address; the buckets are there, and counted."""

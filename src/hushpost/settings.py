@@ -69,6 +69,7 @@ class Rates(msgspec.Struct, frozen=True):
     """How often something may be asked for. Each is counted for what its comment names.
 
     Attributes:
+        connections: per address. Each costs a TLS handshake, before anything is known of who it is.
         entering: hello and authenticate, per address. An office behind one address comes back at once
             when its line does.
         registrations: per address: each costs a hundred signature checks.
@@ -88,6 +89,7 @@ class Rates(msgspec.Struct, frozen=True):
         questions: usage and leave, per account: they count everything anew.
     """
 
+    connections: Rate = Rate(2_400, 600)
     entering: Rate = Rate(1_200, 600)
     registrations: Rate = Rate(60, 3_600)
     sends: Rate = Rate(2_000, 40)

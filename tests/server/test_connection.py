@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hushpost.settings import ListenLimits, PostLimits
+from hushpost.settings import ListenLimits, PostLimits, Rate, Rates
 from hushpost.stores.base import SealedSend
 from hushpost.stores.memory import MemoryBlobs
 from hushpost.stores.post.memory import MemoryPost
@@ -304,3 +304,27 @@ async def test_renewed_certificates_are_for_new_connections(tmp_path: Path) -> N
             assert late.certificate != early.certificate
         await early.login(alice)
         await early.close()
+
+
+async def test_handshakes_are_counted_by_address(tmp_path: Path) -> None:
+    rates = Rates(connections=Rate(2, 1_000))
+    async with serving(settings(tmp_path, rates=rates)) as served:
+        async with await served.connect() as one, await served.connect():
+            reader, writer = await raw(served)
+            assert await closed(reader) == b""
+            writer.close()
+            await one.hello()
+        await until_quiet(served)
+        assert served.office.counts["connections-refused"] == 1
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_addresses_are_logged_where_the_operator_wants_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], *, named: bool
+) -> None:
+    given = settings(tmp_path, log_addresses=named)
+    async with serving(given) as served, await served.connect() as client:
+        refused = await client.refused(await client.proof(Keeper.of(ALICE)))
+        assert refused.error == ErrorCode.DENIED
+        assert served.office.counts["refused-denied"] == 1
+    assert ("127.0.0.1" in capfd.readouterr().out) is named

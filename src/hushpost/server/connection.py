@@ -29,6 +29,7 @@ from hushpost.wire.connection import BadRequest, ServerConnection
 from hushpost.wire.frames import EndOfStream
 from hushpost.wire.messages import (
     Acknowledge,
+    Error,
     ErrorCode,
     EventMessage,
     RequestMessage,
@@ -71,6 +72,7 @@ class Connection(asyncio.BufferedProtocol):
         "_accepted",
         "_backlog",
         "_frame_since",
+        "_host",
         "_in_hand",
         "_office",
         "_open",
@@ -95,7 +97,8 @@ class Connection(asyncio.BufferedProtocol):
         self._accepted = accepted
         self._release: Callable[[net.Connection], None] | None = release
         self._wire = ServerConnection()
-        self._party: Guest | Peer = Guest(self, _origin(accepted), office.identity.shown)
+        self._host = net.peer_host(accepted)
+        self._party: Guest | Peer = Guest(self, origin(self._host), office.identity.shown)
         self._stage = Stage.SHAKING
         self._open: dict[int, Asked] = {}
         self._backlog: list[RequestMessage] = []
@@ -111,7 +114,20 @@ class Connection(asyncio.BufferedProtocol):
     # What the acceptor asks
 
     def start(self) -> None:
+        if not self._is_welcome():
+            self._accepted.close()
+            self._end()
+            return
         self._shaking = self._office.tasks.create_task(self._shake_hands())
+
+    def _is_welcome(self) -> bool:
+        """Unless too many come from its address: a handshake costs us more than them."""
+        try:
+            self._office.budgets.connections.take(origin(self._host))
+        except Refusal:
+            self._office.counts["connections-refused"] += 1
+            return False
+        return True
 
     def expire(self) -> None:
         if self._stage is Stage.SHAKING:
@@ -289,7 +305,15 @@ class Connection(asyncio.BufferedProtocol):
             log.exception("internal error")
             self.abort()
             return
+        if isinstance(answer, Error):
+            self._note(answer)
         self._send(data)
+
+    def _note(self, refused: Error) -> None:
+        office = self._office
+        office.counts[f"refused-{refused.error}"] += 1
+        if office.settings.log_addresses and isinstance(self._party, Guest):
+            log.info("refused at the door", reason=refused.error, address=self._host)
 
     def tell(self, event: EventMessage) -> None:
         if self._stage is Stage.TALKING:
@@ -372,10 +396,3 @@ class Connection(asyncio.BufferedProtocol):
             self._office.subscriptions.drop(self._party)
             self._office.peers.remove(self._party)
         release(self)
-
-
-def _origin(accepted: socket.socket) -> bytes:
-    try:
-        return origin(accepted.getpeername()[0])
-    except OSError:  # gone already
-        return b""

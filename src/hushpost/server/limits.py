@@ -64,6 +64,7 @@ class Budgets:
     """The buckets of a server, one attribute for each rate of the settings."""
 
     def __init__(self, rates: Rates, clock: Callable[[], float]) -> None:
+        self.connections = Buckets(rates.connections, clock)
         self.entering = Buckets(rates.entering, clock)
         self.registrations = Buckets(rates.registrations, clock)
         self.sends = Buckets(rates.sends, clock)

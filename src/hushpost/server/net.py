@@ -113,6 +113,14 @@ def keep_alive(listener: Listener) -> Listener:
     return listener
 
 
+def peer_host(accepted: socket.socket) -> str:
+    """The address at the other end, without the port; empty where it is gone already."""
+    try:
+        return str(accepted.getpeername()[0])
+    except OSError:
+        return ""
+
+
 def _unavailable(host: str, port: int, error: OSError) -> AddressUnavailable:
     return AddressUnavailable(
         f"cannot listen on {host}:{port}: {error.strerror or error}",
