@@ -7,12 +7,14 @@ exit code of docs/reference/exit-codes.md. Nobody is shown a traceback for a ful
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from hushpost import __version__
 from hushpost.cli import account, checkup, classic, classic_server, people, reading, sending, serve, server
@@ -58,25 +60,49 @@ def hush(
 
 
 def main() -> NoReturn:
-    """Run the command line and leave with its exit code. Typer itself handles Ctrl-C and a closed pipe."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a letter that the terminal lacks must not be an error
-            stream.reconfigure(errors="backslashreplace")
+    """Run the command line and leave with its exit code. Typer itself handles a closed pipe."""
+    _prepare_streams()
     try:
-        app(prog_name="hush")
+        code = app(prog_name="hush", standalone_mode=False)
     except HushpostError as error:
-        _say(str(error), error.hint)
-        sys.exit(error.exit_code)
+        _leave(error.exit_code, str(error), error.hint)
+    except TyperException as error:
+        _leave(error.exit_code, *_usage(error))
+    except typer.Abort:  # Ctrl-C, or the end of input, where something was asked
+        sys.exit(ExitCode.INTERRUPTED)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         hint = "make room and repeat the command" if error.errno == errno.ENOSPC else ""
-        _say(f"{where}{error.strerror or error}", hint)
-        sys.exit(ExitCode.FAILED)
-    sys.exit(ExitCode.OK)
+        _leave(ExitCode.FAILED, f"{where}{error.strerror or error}", hint)
+    sys.exit(code if isinstance(code, int) else ExitCode.OK)
 
 
-def _say(sentence: str, hint: str) -> None:
+def _prepare_streams() -> None:
+    """Refuse to show things to nobody; and let no file or connection get the number of a closed stream."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(handle, True)
+    os.close(handle)
+    if sys.stdout is None:
+        hint = "where nobody wants to see it, use >/dev/null"
+        _leave(ExitCode.USAGE, "standard output is closed: what is shown would be lost", hint)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a letter that the terminal lacks must not be an error
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _usage(error: TyperException) -> tuple[str, str]:
+    """What is wrong with the command line, and where to read on; nothing where the help was shown already."""
+    sentence = error.format_message().removesuffix(".")
+    context = getattr(error, "ctx", None)
+    hint = f"`{context.command_path} -h` shows what it takes" if sentence and context else ""
+    if hasattr(error, "option_name"):
+        hint += "; put -- in front of a text or name that begins with a dash"
+    return sentence[:1].lower() + sentence[1:], hint
+
+
+def _leave(code: int, sentence: str, hint: str) -> NoReturn:
     """Escaped, since a sentence may quote what a stranger or a file name brought."""
     for prefix, text in (("hush: ", sentence), ("  hint: ", hint)):
         if text:
             typer.echo(prefix + printable(text), err=True)
+    sys.exit(code)

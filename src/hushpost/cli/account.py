@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hushpost.cli import words
 from hushpost.cli.desk import Desk, asker, qr_code, stdin_text
 from hushpost.cli.options import command_with
-from hushpost.errors import LinkError, ProfileError, UsageError
+from hushpost.errors import LinkError, ProfileError, Unreachable, UsageError
 from hushpost.untrusted import printable
 
 if TYPE_CHECKING:
-    from hushpost.client.api import Myself
+    from hushpost.client.api import Client, Myself
+    from hushpost.client.values import Contact
 
 STDIN = Path("-")
 
@@ -46,7 +49,8 @@ def join(
 
     target = None if recovery_file is None else _PhraseFile(recovery_file)
     try:
-        joined = desk.wait_for(lambda: Client.join(desk.folder, link, name, ask=asker()))
+        ask = asker(desk.folder, may_be_new=True)
+        joined = desk.wait_for(lambda: Client.join(desk.folder, link, name, ask=ask))
     except BaseException:
         if target is not None:
             target.discard()
@@ -66,6 +70,8 @@ def join(
     elif not desk.as_json:
         typer.echo(f"your recovery phrase, shown only now:\n    {joined.recovery_phrase}")
         desk.notice("write it down: without it, whoever loses this machine loses the account")
+    for each in _met(desk, link):
+        desk.notice(f"already a contact, who invited you: {words.who(each)}")
 
 
 @command("whoami")
@@ -115,7 +121,8 @@ def recover(
     from hushpost.client.api import Client
 
     phrase = _read_phrase(phrase_file)
-    me = desk.wait_for(lambda: Client.recover(desk.folder, link, phrase, ask=asker()))
+    ask = asker(desk.folder, may_be_new=True)
+    me = desk.wait_for(lambda: Client.recover(desk.folder, link, phrase, ask=ask))
     _introduce(desk, me)
     desk.notice("your key was replaced: tell your contacts, and compare safety numbers anew")
 
@@ -138,6 +145,22 @@ def leave(
             raise UsageError("that is not your name: nothing was done")
     desk.run(lambda client: client.leave(), "leaving")
     desk.say(f"{printable(name)} has left: the account and its keys are gone", name=name)
+
+
+def _met(desk: Desk, link: str) -> list[Contact]:
+    """Who is known from the start: an invitation may name somebody, and the first connection finds them."""
+    from hushpost.crypto.identity import JoinLink, parse_link
+
+    invitation = parse_link(link)
+    if not isinstance(invitation, JoinLink) or invitation.inviter is None:
+        return []
+
+    async def look(client: Client) -> list[Contact]:
+        with contextlib.suppress(Unreachable):
+            await client.settled()
+        return await client.contacts()
+
+    return desk.run(look, "looking who invited you")
 
 
 def link_host(host: str) -> str:

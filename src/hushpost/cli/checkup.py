@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
+from typing import TYPE_CHECKING
 
 import typer
 
 from hushpost.cli.desk import Desk
 from hushpost.cli.options import command_with
+from hushpost.errors import HushpostError
 from hushpost.untrusted import printable
+
+if TYPE_CHECKING:
+    from hushpost.client.api import Client
 
 app = typer.Typer()
 command = partial(command_with, app, Desk)
@@ -23,7 +29,13 @@ def usage(desk: Desk) -> None:
 @command("doctor")
 def doctor(desk: Desk) -> None:
     """Show whether all is well: the database's key, the connection, the outbox."""
-    _table(desk, desk.run(lambda client: client.doctor(), "looking"))
+
+    async def examine(client: Client) -> dict[str, str]:
+        with contextlib.suppress(HushpostError):  # it is among the facts
+            await client.settled()
+        return await client.doctor()
+
+    _table(desk, desk.run(examine, "looking"))
 
 
 def _table(desk: Desk, facts: dict[str, str]) -> None:

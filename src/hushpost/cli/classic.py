@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import stat
 import sys
-import tempfile
-from collections.abc import Iterator
 from functools import partial
-from io import BufferedIOBase
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -26,9 +19,6 @@ from hushpost.untrusted import printable
 if TYPE_CHECKING:
     from hushpost.classic.client.account import Account
     from hushpost.classic.payloads import ClientId
-
-PIECE = 1 << 20
-STDIN = Path("-")
 
 app = typer.Typer(help="The classic protocol: its server, and its client.", no_args_is_help=True)
 command = partial(command_with, app, Session)
@@ -104,9 +94,9 @@ def send(
     no_auto_key: AutoKey = False,
 ) -> None:
     """Send a text."""
-    account = session.account()
     if text is None:
         text = _text_of_stdin()
+    account = session.account()
     peer = account.find(recipient)
     key_sent = _ensure_key(session, account, peer, no_auto_key)
     _sent(session, peer, account.send_text(peer, text), key_sent=key_sent)
@@ -116,14 +106,15 @@ def send(
 def send_file(
     session: Session,
     recipient: Recipient,
-    path: Annotated[Path, typer.Argument(help="The file, or - for stdin.", allow_dash=True)],
+    path: Annotated[str, typer.Argument(help="The file, or - for stdin.")],
     no_auto_key: AutoKey = False,
 ) -> None:
     """Send a file of up to 1 GiB. The protocol does not carry its name."""
-    account = session.account()
-    peer = account.find(recipient)
-    with _opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
+    from hushpost.classic.client.sources import source
+
+    with source(path) as (file, size):
+        account = session.account()
+        peer = account.find(recipient)
         key_sent = _ensure_key(session, account, peer, no_auto_key)
         _sent(session, peer, account.send_file(peer, file, size), key_sent=key_sent)
 
@@ -132,7 +123,8 @@ def send_file(
 def fetch(session: Session) -> None:
     """Show the waiting messages, and save the files among them under received/.
 
-    Exit code 10: some could not be opened; all the others were shown.
+    Exit code 10: some could not be opened; all the others were shown. Exit code 1: some have no room on
+    the disk, and wait.
     """
     from hushpost.classic.client.inbox import Received
     from hushpost.classic.client.show import describe
@@ -143,21 +135,33 @@ def fetch(session: Session) -> None:
     summary = session.account().fetch(show)
     if summary.repeats:
         session.notice(f"{summary.repeats} messages came again and are not shown twice")
-    if not summary.received and not session.as_json:
+    if not (summary.received or summary.put_off or session.as_json):
         session.notice("no messages")
+    if summary.put_off:
+        session.notice(
+            f"{summary.put_off} messages wait in me.spool-*, perhaps their only copies: there is no room for "
+            "their files; make room and fetch again"
+        )
     if summary.not_opened:
         session.notice(f"{summary.not_opened} of {summary.received} messages could not be opened")
-        raise typer.Exit(ExitCode.UNDECRYPTABLE)
+    if summary.put_off or summary.not_opened:
+        raise typer.Exit(ExitCode.FAILED if summary.put_off else ExitCode.UNDECRYPTABLE)
 
 
 @command("menu")
 def menu(session: Session) -> None:
-    """The interactive menu, with the original's numbers."""
+    """The interactive menu, with the original's numbers.
+
+    Exit code 1: something that was chosen failed.
+    """
     from hushpost.classic.client.menu import Menu
+    from hushpost.classic.client.sources import need_stdin
 
     if session.as_json:
         raise UsageError("the menu is for people and has no JSON form", hint="use the other subcommands")
-    Menu(session.profile, session.client).run()
+    need_stdin()
+    if not Menu(session.profile, session.client).run():
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @command("test")
@@ -195,7 +199,9 @@ def _ensure_key(session: Session, account: Account, peer: ClientId, no_auto_key:
 
 def _text_of_stdin() -> str:
     from hushpost.classic.client.inbox import MAX_TEXT
+    from hushpost.classic.client.sources import need_stdin
 
+    need_stdin()
     raw = sys.stdin.buffer.read(MAX_TEXT)
     if len(raw) == MAX_TEXT:
         raise UsageError("a text has less than 1 MiB", hint="send it with `hush classic send-file`")
@@ -203,22 +209,3 @@ def _text_of_stdin() -> str:
         return raw.decode().removesuffix("\n")
     except UnicodeDecodeError:
         raise UsageError("this text is not UTF-8", hint="send it with `hush classic send-file`") from None
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BufferedIOBase]:
-    """A file of known size: what is not a regular file is copied into a nameless temporary one first."""
-    from hushpost.classic.client.requests import MAX_CONTENT
-
-    with open(0, "rb", closefd=False) if path == STDIN else path.open("rb") as source:
-        if path != STDIN and stat.S_ISREG(os.fstat(source.fileno()).st_mode):
-            yield source
-            return
-        with tempfile.TemporaryFile() as copy:
-            while piece := source.read(PIECE):
-                if copy.tell() + len(piece) > MAX_CONTENT:
-                    raise UsageError("a message holds at most 1 GiB", hint="split the file")
-                copy.write(piece)
-            copy.flush()
-            copy.seek(0)
-            yield copy

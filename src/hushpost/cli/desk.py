@@ -47,7 +47,7 @@ class Desk(msgspec.Struct, frozen=True):
         """
         from hushpost.client.api import Client
 
-        ask = None if unattended else asker()
+        ask = None if unattended else asker(self.folder, may_be_new=False)
 
         async def opened() -> T:
             async with Client.open(self.folder, ask=ask) as client:
@@ -82,17 +82,35 @@ class Desk(msgspec.Struct, frozen=True):
         typer.echo(sentence, err=True)
 
 
-def asker() -> Ask | None:
-    """How to ask for a passphrase; None where no person is at a terminal."""
-    return _ask_for_passphrase if sys.stdin.isatty() and sys.stderr.isatty() else None
+def asker(folder: Path, *, may_be_new: bool) -> Ask | None:
+    """How to ask for the passphrase of a profile; None where no person is at a terminal.
+
+    Where a passphrase will be needed, it is asked for now: Ctrl-C ends a prompt only while nothing else waits
+    for the answer. It is asked once in a process: what a new one has locked, it opens.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    from hushpost.client.profiles import ProfileFiles
+    from hushpost.client.vault import Asking, Vault, key_source
+
+    asking = Vault(ProfileFiles(folder), key_source()).asks()
+    if asking is Asking.EXISTING or (asking is Asking.NEW and may_be_new):
+        _ask_once(asking)
+    return _ask_once
 
 
-def _ask_for_passphrase(asking: Asking) -> str:
+_told: list[str] = []
+"""What was typed."""
+
+
+def _ask_once(asking: Asking) -> str:
     from hushpost.client.vault import Asking
 
-    is_new = asking is Asking.NEW
-    what = "A passphrase for the messages on this machine" if is_new else "Passphrase"
-    return str(typer.prompt(what, hide_input=True, confirmation_prompt=is_new, err=True))
+    if not _told:
+        is_new = asking is Asking.NEW
+        what = "A passphrase for the messages on this machine" if is_new else "Passphrase"
+        _told.append(typer.prompt(what, hide_input=True, confirmation_prompt=is_new, err=True))
+    return _told[0]
 
 
 def stdin_text() -> str:

@@ -182,6 +182,18 @@ class Vault:
             raise ProfileLocked("the key that was found is not this profile's", hint=_hint_of(found.kind))
         return key
 
+    def asks(self) -> Asking | None:
+        """What `create` and `open` will ask for, so that it can be asked before anything waits for it.
+
+        Raises:
+            ProfileError: as `open`.
+        """
+        if not self._files.key.exists():
+            has_keyring = keychain.name() is not None
+            return Asking.NEW if isinstance(self._source, Automatic) and not has_keyring else None
+        is_asked = self._read().kind is Kind.PASSPHRASE and not isinstance(self._source, ByPassphrase)
+        return Asking.EXISTING if is_asked else None
+
     def describe(self) -> str:
         """How the key is kept, as a sentence for `hush doctor`. Raises ProfileError as `open`."""
         match self._read().kind:
