@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,12 +170,105 @@ def test_a_pipe_in_the_place_of_a_file(alice: Person, bob: Person, tmp_path: Pat
     assert Path(received["path"]).read_bytes() == b"content"
 
 
-@pytest.mark.parametrize("path", ["/no/such/file", "/"])
-def test_a_file_that_cannot_be_read(alice: Person, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [("/no/such/file", "/no/such/file: No such file"), ("/", "/: it is a directory"), ("", "is empty")],
+)
+def test_a_file_that_cannot_be_read(alice: Person, path: str, word: str) -> None:
     failed = alice("send-file", alice.name, path)
-    assert failed.code == 1
-    assert failed.err.startswith(f"hush: {path}: ")
-    assert len(failed.err.splitlines()) == 1
+    assert failed.code == 2
+    sentence, hint = failed.err.splitlines()
+    assert word in sentence
+    assert hint.startswith("  hint: ")
+
+
+def closing(stream: str, *arguments: str) -> Outcome:
+    """Called as from a shell with `>&-` or `<&-`."""
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" "$@" {stream}', HUSH, *arguments],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.mark.parametrize("command", ["fetch", "list", "menu", "whoami"])
+def test_nothing_is_fetched_that_nobody_would_see(alice: Person, bob: Person, command: str) -> None:
+    bob("request-key", alice.name)
+    closed = closing(">&-", "classic", command, "--dir", str(alice.folder))
+    assert closed.code == 2
+    assert "standard output is closed" in closed.err
+    assert len(alice("fetch", "--json").lines) == 1
+
+
+@pytest.mark.parametrize("command", [("send", "bob"), ("send-file", "bob", "-"), ("menu",)])
+def test_a_closed_standard_input_is_told(alice: Person, command: tuple[str, ...]) -> None:
+    closed = closing("<&-", "classic", *command, "--dir", str(alice.folder))
+    assert closed.code == 2
+    assert closed.err.startswith("hush: standard input is closed\n  hint: ")
+
+
+def test_a_full_standard_output_loses_no_message(alice: Person, bob: Person) -> None:
+    bob("request-key", alice.name)
+    full = closing(">/dev/full", "classic", "fetch", "--dir", str(alice.folder))
+    assert full.code == 1
+    assert "me.spool" in full.err
+    assert len(alice("fetch", "--json").lines) == 1
+
+
+def test_what_begins_with_a_dash(alice: Person) -> None:
+    failed = alice("send", alice.name, "-dash")
+    assert failed.code == 2
+    sentence, hint = failed.err.splitlines()
+    assert sentence == "hush: no such option: -d"
+    assert "put -- in front" in hint
+    assert shell_text(alice, "--", "-dash") == "-dash"
+
+
+def shell_text(someone: Person, *text: str) -> str:
+    """What arrives of a text that somebody sends to themselves."""
+    assert someone.shell("classic", "send", "--dir", str(someone.folder), someone.name, *text).code == 0
+    return str(someone("fetch", "--json").lines[-1]["text"])
+
+
+def test_groups_without_a_command_show_what_there_is(shell: Shell) -> None:
+    shown = shell("classic")
+    assert (shown.code, shown.err) == (2, "")
+    assert "send-file" in shown.out
+
+
+def test_ctrl_c_while_the_commands_are_loaded() -> None:
+    child = (
+        "import os, signal, sys\n"
+        "class Early:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'hushpost.cli': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Early())\n"
+        "from hushpost.__main__ import main; main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", child, "--version"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_a_file_without_room_is_told(alice: Person, bob: Person, tmp_path: Path) -> None:
+    """`ulimit -f` stops files at 64 KiB: the spool was written by another fetch, which was killed."""
+    (tmp_path / "file").write_bytes(bytes(300_000))
+    alice("send-file", bob.name, str(tmp_path / "file"))
+    alice("send", bob.name, "behind")
+    profile = Profile(bob.folder)
+    ClassicClient(profile.server()).fetch(bob.client_id, profile.spool)
+    profile.spool.close()
+    words = ["sh", "-c", 'ulimit -f 128; trap "" XFSZ; "$0" "$@"', HUSH]
+    short = subprocess.run(
+        [*words, "classic", "fetch", "--dir", str(bob.folder)], capture_output=True, timeout=60, check=False
+    )
+    assert short.returncode == 1
+    assert b"    behind\n" in short.stdout
+    assert b"me.spool-*" in short.stderr
+    [file] = bob("fetch", "--json").lines
+    assert file["size"] == 300_000
 
 
 def test_undecryptable_messages_end_with_10_after_all_others(
@@ -245,6 +339,8 @@ def test_the_menu_by_pipe(alice: Person, bob: Person) -> None:
     lines = f"52\n{bob.name}\n5\n{bob.name}\nfrom the menu\n".encode()
     menu = apart("classic", "menu", "--dir", str(alice.folder), stdin=lines)
     assert (menu.code, menu.err) == (0, "")
+    failed = apart("classic", "menu", "--dir", str(alice.folder), stdin=b"5\nnobody at all\n2\n")
+    assert (failed.code, failed.err) == (1, "")
     assert bob("fetch", "--json").lines[1]["text"] == "from the menu"
 
 
@@ -286,6 +382,7 @@ def test_a_reader_that_leaves_is_no_error(alice: Person) -> None:
         (("register", "carol", "--server", "127.0.0.1:1"), 4, "no connection"),
         (("register", "c", "--server", "127.0.0.1:1"), 2, "2 characters"),
         (("test",), 3, "server.info"),
+        (("test", "127.0.0.1:1"), 4, "no connection"),
         (("menu", "--json"), 2, "JSON"),
         (("send",), 2, "RECIPIENT"),
         (("no-such-command",), 2, "no-such-command"),

@@ -10,12 +10,15 @@ import socket
 import ssl
 import stat
 import subprocess
+import tomllib
 import urllib.request
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from harness.process import HUSH, DidNotStart, ServerProcess, post_server
+from hushpost.cli import app
 from hushpost.crypto.identity import JoinLink, parse_link
 from hushpost.errors import ExitCode
 from tests.server.serving import tls
@@ -239,3 +242,17 @@ def test_clients_get_nothing_without_tls(tmp_path: Path) -> None:
                 assert plain.recv(100)[:1] in {b"", b"\x15"}  # closed, or an alert of TLS
         with pytest.raises(ssl.SSLError), socket.create_connection(server.address, 10) as plain:
             tls(version=ssl.TLSVersion.TLSv1_2).wrap_socket(plain)
+
+
+def test_what_is_deployed_says_what_the_command_knows() -> None:
+    inner: dict[str, object] = getattr(typer.main.get_command(app), "commands", {})
+    known = {name for each in getattr(inner["serve"], "params", []) for name in each.opts}
+    assert "--listen" in known
+    folder = Path(__file__).parents[2] / "deploy"
+    keys = tomllib.loads((folder / "server.toml").read_text())
+    assert {f"--{key}" for key in keys} <= known
+    for line in (folder / "hushpost.service").read_text().splitlines():
+        if line.startswith("ExecStart="):
+            assert {word for word in line.split() if word.startswith("--")} <= known
+    entry = (folder / "Dockerfile").read_text().rpartition("ENTRYPOINT ")[2]
+    assert {word for word in json.loads(entry) if word.startswith("--")} <= known
