@@ -128,7 +128,7 @@ async def _entry(store: PostOffice, account: AccountId, device: DeviceId) -> _En
         for manifest in await _manifests(store, account, newest - 1):
             if entry := manifest.device(device):
                 return _Entry(entry, listed=True)
-        found = await store.device(device)
+        found = await store.device(device)  # before a long chain is read for nothing
         if found is None or found.account != account:
             raise Refusal(ErrorCode.DENIED)
         removed: ListedDevice | None = None
