@@ -121,7 +121,7 @@ def test_the_end_of_input_ends_it_anywhere(scene: Scene, lines: list[str]) -> No
         (["1", "alice", "5", "alice", "text"], "no key is agreed"),
         (["1", "alice", "52", "alice", "5", "alice", "a\0b"], "without NUL"),
         (["1", "alice", "52", "alice", "50", "alice", "/no/such/file"], "No such file"),
-        (["1", "alice", "52", "alice", "50", "alice", "/"], "Is a directory"),
+        (["1", "alice", "52", "alice", "50", "alice", "/"], "it is a directory"),
         (["1", "alice", "3", "0" * 32], "gave no public key"),
         (["99"], "not on the menu"),
     ],

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -21,6 +20,7 @@ from hushpost.classic.client.registration import register
 from hushpost.classic.client.requests import ClassicClient
 from hushpost.classic.client.requests import Progress as Tell
 from hushpost.classic.client.show import describe
+from hushpost.classic.client.sources import STDIN, source
 from hushpost.classic.payloads import ClientId
 from hushpost.errors import HushpostError
 from hushpost.untrusted import printable
@@ -57,20 +57,27 @@ class Menu:
             "52": ("send a client a key", self._send_key),
         }
 
-    def run(self) -> None:
-        """Until 0 or the end of input. Ctrl-C passes through as `KeyboardInterrupt`."""
+    def run(self) -> bool:
+        """Until 0 or the end of input. Tells whether all that was chosen succeeded, for scripts.
+
+        Ctrl-C passes through as `KeyboardInterrupt`.
+        """
         self._show_actions()
+        all_done = True
         with contextlib.suppress(EOFError):
             while (choice := self._ask("? ").strip()) != EXIT:
                 if choice in self._actions:
-                    self._do(self._actions[choice][1])
+                    all_done &= self._do(self._actions[choice][1])
                 elif choice:
+                    all_done = False
                     self._say("that is not on the menu")
                     self._show_actions()
+        return all_done
 
-    def _do(self, action: Callable[[], None]) -> None:
+    def _do(self, action: Callable[[], None]) -> bool:
         try:
             action()
+            return True
         except HushpostError as error:
             self._say(f"error: {error}")
             if error.hint:
@@ -78,6 +85,7 @@ class Menu:
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             self._say(f"error: {where}{error.strerror or error}")
+        return False
 
     def _show_actions(self) -> None:
         self._say(f"Hushpost, classic client of {self._client.address}")
@@ -107,8 +115,10 @@ class Menu:
         account = self._account()
         with self._progress("receiving") as tell:
             summary = account.fetch(lambda received: self._lines(describe(received)), tell)
-        if not summary.received:
+        if not summary.received and not summary.put_off:
             self._say("no messages")
+        if summary.put_off:
+            self._say(f"{summary.put_off} messages have no room on the disk, and wait in me.spool-*")
         if summary.repeats:
             self._say(f"{summary.repeats} messages came again and are not shown twice")
 
@@ -118,9 +128,11 @@ class Menu:
 
     def _send_file(self) -> None:
         account, peer = self._account_and_peer()
-        path = Path(self._ask("path of the file: ").strip()).expanduser()
-        with path.open("rb") as file, self._progress("sending") as tell:
-            message_id = account.send_file(peer, file, os.fstat(file.fileno()).st_size, tell)
+        path = os.path.expanduser(self._ask("path of the file: ").strip())
+        if path == STDIN:  # it is where the answers come from
+            path = "./-"
+        with source(path) as (file, size), self._progress("sending") as tell:
+            message_id = account.send_file(peer, file, size, tell)
         self._sent(message_id)
 
     def _request_key(self) -> None:

@@ -28,7 +28,7 @@ from hushpost.classic.client.profile import Profile
 from hushpost.classic.client.registration import register
 from hushpost.classic.client.requests import ClassicClient
 from hushpost.classic.payloads import ClientId, MessageType
-from hushpost.errors import HushpostError, Refused
+from hushpost.errors import HushpostError, Refused, Unreachable
 
 TEXTS = (
     "",
@@ -112,13 +112,20 @@ class SelfTest:
         )
 
     def run(self) -> Iterator[Result]:
-        """Each step's result as soon as it is known."""
+        """Each step's result as soon as it is known.
+
+        Raises:
+            Unreachable: nobody listens there, or not any more: the steps that are left say nothing.
+        """
+        self._client.reach()
         with tempfile.TemporaryDirectory(prefix="hush-test-") as folder:
             for step, check in self.steps:
                 try:
                     check(Path(folder))
                 except (Failed, HushpostError, OSError) as error:
                     yield Result(step, str(error))
+                    if isinstance(error, Unreachable):
+                        self._client.reach()
                 else:
                     yield Result(step, "")
 
