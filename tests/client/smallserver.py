@@ -218,7 +218,7 @@ class Peer:
                     self.server.drop_answers -= 1
                     return
                 self.writer.write(self.wire.send(self.server.twist(event, answer)))
-                if isinstance(answer, Subscribed):
+                if isinstance(answer, Subscribed | Acknowledged):
                     await self.push()
 
     async def answer(self, request: RequestMessage) -> ResponseMessage:

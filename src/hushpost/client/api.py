@@ -224,7 +224,7 @@ class Client:
             Blocked: by us, or because a verified person's key was replaced.
         """
         message = await self._ctx.change(lambda t: compose(t, self._ctx, contact, text))
-        self._ctx.outbox.ring()
+        self._ctx.outbox.ring(contact)
         return message
 
     async def history(

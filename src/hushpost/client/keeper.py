@@ -295,7 +295,7 @@ def _least_wait(error: HushpostError) -> float:
 
 async def _either(first: Coroutine[Any, Any, None], bell: Bell) -> None:
     """Until one of them; the other is let go of."""
-    tasks = [asyncio.create_task(first), asyncio.create_task(bell.rung())]
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(first), asyncio.create_task(bell.rung())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

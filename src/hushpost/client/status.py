@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from hushpost.errors import HushpostError
+from hushpost.ids import AccountId
 
 
 class Phase(Enum):
@@ -65,10 +66,17 @@ class Bell:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._named: set[AccountId] = set()
 
-    def ring(self) -> None:
+    def ring(self, account: AccountId | None = None) -> None:
+        """Wake it; `account`: where to look, if that is known."""
+        if account is not None:
+            self._named.add(account)
         self._event.set()
 
-    async def rung(self) -> None:
+    async def rung(self) -> frozenset[AccountId]:
+        """Where to look; empty: everywhere."""
         await self._event.wait()
         self._event.clear()
+        named, self._named = frozenset(self._named), set()
+        return named

@@ -8,7 +8,9 @@ docs/spec/delivery.md, "Sending".
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import partial
 
 from hushpost.client import journal
 from hushpost.client.clock import LONGEST_WAIT, Backoff
@@ -18,7 +20,7 @@ from hushpost.client.link import Link
 from hushpost.client.refusals import RetryLater
 from hushpost.client.store import Draft, PeerDevice, Queued, Tables
 from hushpost.client.values import Delivery, DeliveryChanged
-from hushpost.client.writing import encrypt
+from hushpost.client.writing import Lacking, encrypt
 from hushpost.crypto.body import BodyDigest
 from hushpost.crypto.envelope import seal
 from hushpost.crypto.prekeys import Owner, PrekeyCheck, PrekeyFault
@@ -49,8 +51,28 @@ MENDS = 8
 """Steps for one message without a pause: the first to a stranger takes four, mending one thing two. A server
 that finds something out of date every time gets us to wait, not to spin."""
 
+SEALED_AT_ONCE = 4
+"""Headers that are sealed in the event loop, 0.15 ms each; more go to a thread, which costs more to wake."""
+
 DISTRUST_WAIT = 3_600
 """Seconds until a message is tried again for which the server gave out keys that are not the recipient's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An encrypted message, and what is needed to seal and address it."""
+
+    head: Queued
+    devices: dict[DeviceId, PeerDevice]
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wanting:
+    """A draft that cannot be encrypted yet, or not at all."""
+
+    head: Draft
+    why: Lacking | HushpostError
 
 
 class Transmitter:
@@ -73,87 +95,102 @@ class Transmitter:
             Unreachable, ProtocolError: it has.
         """
         async with asyncio.TaskGroup() as tasks:
+            accounts: AbstractSet[AccountId] = frozenset()
             while True:
-                for head in await self._heads():
-                    if head.account not in self._busy and len(self._busy) < AT_ONCE:
-                        self._busy.add(head.account)
-                        tasks.create_task(self._serve(head.account))
-                await self._ctx.outbox.rung()
+                for account in accounts or await self._waiting():
+                    if account not in self._busy and len(self._busy) < AT_ONCE:
+                        self._busy.add(account)
+                        tasks.create_task(self._serve(account))
+                accounts = await self._ctx.outbox.rung()
 
     @property
     def is_idle(self) -> bool:
         """Nothing is under way."""
         return not self._busy
 
-    async def _heads(self) -> Sequence[Draft | Queued]:
+    async def _waiting(self) -> AbstractSet[AccountId]:
+        """For whom something is due."""
         now = self._ctx.clock.now()
-        return await self._ctx.db.reading(lambda t: t.outbox.heads(now))
+        return {each.account for each in await self._ctx.db.reading(lambda t: t.outbox.heads(now))}
 
     async def _serve(self, account: AccountId) -> None:
         """Everything that waits for one account, in order, until it is done or put off."""
         try:
-            mends = 0
-            while (head := await self._head(account)) is not None:
+            mends, accepted = 0, None
+            while (step := await self._ctx.change(partial(self._next, account, accepted))) is not None:
+                accepted = None
                 try:
-                    mends = 0 if await self._advance(head) else mends + 1
+                    accepted = await self._advance(step)
+                    mends = 0 if accepted else mends + 1
                     if mends > MENDS:
                         mends = 0
-                        await self._put_off(head, LONGEST_WAIT, "what the server gives out does not fit")
+                        await self._put_off(step.head, LONGEST_WAIT, "what the server gives out does not fit")
                 except (Unreachable, ProtocolError):
                     raise
                 except HushpostError as error:
-                    await self._refused(head, error)
+                    await self._refused(step.head, error)
         finally:
             self._busy.discard(account)
             self._ctx.outbox.ring()
             self._ctx.status.touch()
 
-    async def _head(self, account: AccountId) -> Draft | Queued | None:
-        """The first that waits and is due."""
-        now = self._ctx.clock.now()
-        return await self._ctx.db.reading(lambda t: t.outbox.head(account, now))
+    def _next(self, account: AccountId, accepted: Queued | None, t: Tables) -> Ready | Wanting | None:
+        """Note what was accepted, and encrypt what is next: one commit for both.
 
-    async def _advance(self, head: Draft | Queued) -> bool:
-        """One step towards the server's answer; whether that was it."""
+        What keeps a draft from being encrypted is handed on with it, and raised where it is handled.
+        """
+        if accepted is not None:
+            self._accepted(t, accepted)
+        head = t.outbox.head(account, self._ctx.clock.now())
         if isinstance(head, Draft):
-            await self._encrypt(head)
-            return False
+            try:
+                lacking = encrypt(t, self._ctx, head, self._fresh_id())
+            except HushpostError as error:
+                return Wanting(head, error)
+            if lacking is not None:
+                return Wanting(head, lacking)
+            head = t.outbox.waiting(head.number)
+        if not isinstance(head, Queued):
+            return None
+        devices = {part.device: t.devices.get(account, part.device) for part in head.parts}
+        person = t.people.get(account)
+        token = person.token if person and person.token else b""
+        return Ready(head, {name: each for name, each in devices.items() if each}, bytes(token))
+
+    async def _advance(self, step: Ready | Wanting) -> Queued | None:
+        """One step towards the server's answer; what it has accepted, if that was the step."""
+        head = step.head
+        if isinstance(step, Wanting):
+            if isinstance(step.why, HushpostError):
+                raise step.why
+            await fetch(self._ctx, self._link, head.account, step.why.sessions)
+            return None
         try:
-            await self._transmit(head)
+            await self._transmit(step)
         except StaleDevices:
             await fetch(self._ctx, self._link, head.account)
             await self._ctx.db.transaction(lambda t: t.repair.redraft(head.number))
-            return False
+            return None
         except StaleSeal as stale:
             keys = dict(stale.keys)
             await self._ctx.db.transaction(lambda t: self._keep_seals(t, head.account, keys))
-            return False
+            return None
         except (StaleId, IdConflict):
             fresh = self._fresh_id()
             await self._ctx.db.transaction(lambda t: t.outbox.renew(head.number, fresh))
-            return False
-        return True
+            return None
+        return step.head
 
-    async def _encrypt(self, draft: Draft) -> None:
-        fresh = self._fresh_id()
-        lacking = await self._ctx.change(lambda t: encrypt(t, self._ctx, draft, fresh))
-        if lacking is not None:
-            await fetch(self._ctx, self._link, draft.account, lacking.sessions)
-
-    async def _transmit(self, queued: Queued) -> None:
-        account = queued.account
-
-        def read(t: Tables) -> tuple[dict[DeviceId, PeerDevice], bytes]:
-            devices = {each.device: t.devices.get(account, each.device) for each in queued.parts}
-            person = t.people.get(account)
-            token = person.token if person and person.token else b""
-            return {name: device for name, device in devices.items() if device}, bytes(token)
-
-        devices, token = await self._ctx.db.reading(read)
-        recipients = await asyncio.to_thread(self._sealed, queued, devices)
-        request = SendEnvelope(0, bytes(account), bytes(queued.envelope), recipients, queued.body, token)
+    async def _transmit(self, step: Ready) -> None:
+        head = step.head
+        if len(head.parts) > SEALED_AT_ONCE:
+            recipients = await asyncio.to_thread(self._sealed, head, step.devices)
+        else:
+            recipients = self._sealed(head, step.devices)
+        request = SendEnvelope(
+            0, bytes(head.account), bytes(head.envelope), recipients, head.body, step.token
+        )
         await self._link.ask(request, Stored)
-        await self._ctx.change(lambda t: self._accepted(t, queued))
 
     def _sealed(self, queued: Queued, devices: dict[DeviceId, PeerDevice]) -> list[Recipient]:
         """Fresh seals around the bytes that never change."""
