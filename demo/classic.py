@@ -12,7 +12,7 @@ from typing import Any
 from demo.story import NotTrue, Step, chapter, check, hush
 from harness.process import HUSH, ServerProcess, classic_server
 
-FILE_MB = 60
+FILE_MB = 40
 MIB = 1 << 20
 
 

@@ -14,6 +14,7 @@ from hushpost.cli.completion import Who
 from hushpost.cli.desk import Desk, qr_code
 from hushpost.cli.options import command_with
 from hushpost.client.values import Contact, Trust
+from hushpost.errors import Untrusted
 from hushpost.untrusted import printable
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ def add(
     ],
 ) -> None:
     """Add somebody, by link (then they are verified) or by name."""
-    contact = desk.run(lambda client: client.add(link_or_name), "asking the server")
+    try:
+        contact = desk.run(lambda client: client.add(link_or_name), "asking the server")
+    except Untrusted as error:
+        error.hint = error.hint or "ALARM: the server gave out keys that are not theirs: nobody was added"
+        raise
     _tell(desk, "added", contact)
     if contact.trust is Trust.UNVERIFIED:
         desk.notice(f"note: only the server says that this key is theirs: hush verify {contact.account}")
