@@ -32,7 +32,7 @@ from hushpost.client.context import Context, known_me
 from hushpost.client.joining import Wish, check_account_name, join
 from hushpost.client.keeper import Keeper
 from hushpost.client.recovering import recover
-from hushpost.client.running import created, facts_of, link_of, running
+from hushpost.client.running import Opening, created, facts_of, link_of, running
 from hushpost.client.status import Phase
 from hushpost.client.store import Enrolment, Me, Tables
 from hushpost.client.values import Contact, Delivery, Event, Message
@@ -144,14 +144,17 @@ class Client:
 
     @classmethod
     def open(
-        cls, profile: Path, *, ask: Ask | None = None, clock: Clock | None = None
+        cls, profile: Path, *, ask: Ask | None = None, clock: Clock | None = None, receipts: bool = True
     ) -> AbstractAsyncContextManager[Client]:
         """Open a profile and begin to work: connect, transmit, receive, keep keys in order.
+
+        Args:
+            receipts: tell contacts that their messages have come; without, theirs stay "accepted".
 
         Raises:
             ProfileError: there is none, or its database does not open.
         """
-        return _opened(cls, profile, ask, clock or SystemClock())
+        return _opened(cls, Opening(profile, ask, clock or SystemClock(), receipts))
 
     @property
     def online(self) -> bool:
@@ -318,8 +321,8 @@ class Client:
 
 
 @asynccontextmanager
-async def _opened(cls: type[Client], profile: Path, ask: Ask | None, clock: Clock) -> AsyncIterator[Client]:
-    async with running(profile, ask, clock) as (ctx, keeper, vault):
+async def _opened(cls: type[Client], opening: Opening) -> AsyncIterator[Client]:
+    async with running(opening) as (ctx, keeper, vault):
         yield cls(ctx, keeper, vault)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from hushpost.client.clock import Clock
@@ -31,17 +32,28 @@ async def created(profile: Path, ask: Ask | None) -> AsyncIterator[StoreThread]:
         await db.close()
 
 
+Running = tuple[Context, Keeper, Vault]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a profile is opened: see `Client.open`."""
+
+    profile: Path
+    ask: Ask | None
+    clock: Clock
+    receipts: bool
+
+
 @asynccontextmanager
-async def running(
-    profile: Path, ask: Ask | None, clock: Clock
-) -> AsyncIterator[tuple[Context, Keeper, Vault]]:
+async def running(opening: Opening) -> AsyncIterator[Running]:
     """A profile at work, until the block is left; then it says farewell, and lets go of everything."""
-    files = ProfileFiles(profile)
-    vault = await asyncio.to_thread(lambda: Vault(files, key_source(), ask))
+    files = ProfileFiles(opening.profile)
+    vault = await asyncio.to_thread(lambda: Vault(files, key_source(), opening.ask))
     db = await StoreThread.open(files.database, await asyncio.to_thread(vault.open))
     try:
         me = await db.transaction(_begin)
-        ctx = Context(db, clock, me)
+        ctx = Context(db, opening.clock, me, opening.receipts)
         keeper = Keeper(ctx, Lease(files.lease))
         async with _at_work(keeper):
             yield ctx, keeper, vault
