@@ -221,3 +221,14 @@ def test_every_kind_of_content_has_its_row() -> None:
     section = spec("envelope").split("## Padding")[0]
     kinds = {int(number) for number in re.findall(r"^\| (\d+) \| [a-z]", section, re.MULTILINE)}
     assert kinds == {part.KIND for part in CONTENT_PARTS}
+
+
+def test_the_tests_that_the_threat_model_names_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "threat-model.md").read_text()))
+    written = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^ *(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert len(named) > 20
+    assert named <= written
