@@ -18,6 +18,7 @@ from harness.process import HUSH, ServerProcess, classic_server
 from hushpost.classic.client.link import Address
 from hushpost.classic.client.profile import Profile
 from hushpost.classic.client.requests import ClassicClient
+from hushpost.classic.crypto import seal_text
 from hushpost.classic.payloads import ClientId, MessageType
 from tests.classic.client.peers import playing, serving
 from tests.cli.shells import Outcome, Shell, apart
@@ -283,6 +284,18 @@ def test_undecryptable_messages_end_with_10_after_all_others(
     assert "1 of 4 messages could not be opened" in fetched.err
     assert "    before\n" in fetched.out
     assert fetched.out.endswith("    after\n")
+
+
+def test_a_content_that_was_kept_is_opened(alice: Person, bob: Person) -> None:
+    alice("send", bob.name, "hello")
+    bob("fetch")
+    key = Profile(bob.folder).state(bob.client_id).keys_of(alice.client_id).to_open_with[0]
+    sealed = bob.folder / "kept.sealed"
+    sealed.write_bytes(seal_text(key, "kept"))
+    [opened] = bob("open", alice.name, str(sealed), "--json").lines
+    assert Path(opened["path"]).read_bytes() == b"kept\0"
+    sealed.write_bytes(b"x" * 31)
+    assert bob("open", alice.name, str(sealed)).code == 10
 
 
 def test_a_fetch_killed_at_any_message_loses_none(alice: Person, bob: Person, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -146,6 +147,18 @@ def fetch(session: Session) -> None:
         session.notice(f"{summary.not_opened} of {summary.received} messages could not be opened")
     if summary.put_off or summary.not_opened:
         raise typer.Exit(ExitCode.FAILED if summary.put_off else ExitCode.UNDECRYPTABLE)
+
+
+@command("open")
+def open_kept(
+    session: Session,
+    recipient: Annotated[str, typer.Argument(metavar="SENDER", help="A name, or an id of 32 digits.")],
+    path: Annotated[Path, typer.Argument(help="A .sealed file that fetch has kept.")],
+) -> None:
+    """Open a content that could not be opened when it came, now that its sender has sent a key."""
+    account = session.account()
+    opened = account.open_kept(account.find(recipient), path)
+    session.say(f"opened as {printable(str(opened))}", path=str(opened), size=opened.stat().st_size)
 
 
 @command("menu")

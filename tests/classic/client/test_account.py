@@ -22,7 +22,7 @@ from hushpost.classic.client.inbox import (
 )
 from hushpost.classic.client.profile import Profile
 from hushpost.classic.payloads import ClientId, MessageType
-from hushpost.errors import Refused, UsageError
+from hushpost.errors import Refused, Undecryptable, UsageError
 from tests.classic.client.scenes import Player, Scene, conversation, files, player
 
 
@@ -216,3 +216,29 @@ def test_a_text_can_be_sent_while_a_long_fetch_runs(scene: Scene) -> None:
         assert not scene.alice.account.ensure_key(scene.bob.client_id)
         scene.alice.account.send_text(scene.bob.client_id, "meanwhile")
     assert scene.bob.texts() == ["meanwhile"]
+
+
+def test_what_came_before_its_key_is_opened_later(scene: Scene, tmp_path: Path) -> None:
+    carol = player(tmp_path / "c", scene.client, "carol")
+    carol.account.send_key(scene.bob.client_id)
+    messages = scene.server.inboxes[scene.bob.client_id]
+    key = messages.pop()
+    content = secrets.token_bytes(100_000)
+    carol.account.send_file(scene.bob.client_id, io.BytesIO(content), len(content))
+    [sealed] = scene.bob.fetch()
+    assert isinstance(sealed, NotOpened)
+    with pytest.raises(Undecryptable, match="no key"):
+        scene.bob.account.open_kept(carol.client_id, Path(sealed.kept))
+    scene.server.inboxes[scene.bob.client_id].append(key)
+    scene.bob.fetch()
+    opened = scene.bob.account.open_kept(carol.client_id, Path(sealed.kept))
+    assert opened.read_bytes() == content
+    assert Path(sealed.kept).exists()
+
+
+def test_a_kept_content_that_is_not_there(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    with pytest.raises(Undecryptable, match="whole number"):
+        scene.bob.account.open_kept(scene.alice.client_id, tmp_path / "empty")
+    with pytest.raises(UsageError, match="No such file"):
+        scene.bob.account.open_kept(scene.alice.client_id, tmp_path / "none")

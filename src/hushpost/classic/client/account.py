@@ -5,15 +5,19 @@ This is the library that the menu, the subcommands and the self-test are faces o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from io import BufferedIOBase
+from pathlib import Path
 
 from hushpost.classic import crypto
+from hushpost.classic.client import keyring
 from hushpost.classic.client.fetching import Fetch, Summary
+from hushpost.classic.client.files import save_new, sync_directory
 from hushpost.classic.client.inbox import MAX_TEXT, Received
 from hushpost.classic.client.profile import Profile, State
 from hushpost.classic.client.requests import ClassicClient, Progress
-from hushpost.classic.crypto import PIECE, PairKey
+from hushpost.classic.crypto import BLOCK, PIECE, PairKey
 from hushpost.classic.payloads import ClientId, ListedClient, MessageType
 from hushpost.errors import UsageError
 
@@ -116,6 +120,33 @@ class Account:
         """
         with self._profile.locked():
             return Fetch(self._profile, self._client, self.identity, handle).run(progress)
+
+    def open_kept(self, sender: ClientId, path: Path) -> Path:
+        """Open a content that `fetch` has kept as `.sealed`, with the keys that the sender has given since.
+
+        What comes out is a new file beside the received ones; of a text, too.
+
+        Raises:
+            Undecryptable: no key fits yet.
+            UsageError: the file cannot be read.
+        """
+        try:
+            with path.open("rb") as file, self._profile.locked():
+                self._profile.check_received()
+                keys = self._state().keys_of(sender).to_open_with
+                file.seek(-min(2 * BLOCK, path.stat().st_size), os.SEEK_END)
+                key = keyring.key_for(keys, file.read())
+                file.seek(0)
+                pieces = crypto.open_pieces(key, iter(lambda: file.read(PIECE), b""))
+                opened = save_new(self._profile.received, path.stem, ".opened", pieces)
+                sync_directory(opened.parent)
+                return opened
+        except OSError as error:
+            if error.filename != str(path):
+                raise
+            raise UsageError(
+                f"{path}: {error.strerror}", hint="give the path that `fetch` has named"
+            ) from None
 
     def _state(self) -> State:
         return self._profile.state(self._me)
