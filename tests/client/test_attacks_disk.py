@@ -92,7 +92,7 @@ async def test_a_thief_of_the_servers_disk_finds_no_text_and_no_sender(
         assert text.encode() not in stolen
     with closing(opened(disk)) as database:
         kept = columns(database)
-        numbers = dict(database.execute("SELECT id, number FROM device").fetchall())
+        numbers: dict[bytes, int] = dict(database.execute("SELECT id, number FROM device").fetchall())
         found = {
             table: database.execute(f"SELECT * FROM {table}").fetchall() for table in ("envelope", "seen")
         }
