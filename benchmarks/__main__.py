@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import accepts, contents, envelopes, fetches, idle, post_store, sends
+from benchmarks import accepts, contents, envelopes, fetches, first_message, idle, post_store, sends
 
 
 class Benchmark(StrEnum):
@@ -18,6 +18,7 @@ class Benchmark(StrEnum):
     FETCHES = "fetches"
     CONTENTS = "contents"
     IDLE = "idle"
+    FIRST_MESSAGE = "first-message"
     ENVELOPES = "envelopes"
     POST_STORE = "post-store"
 
@@ -28,6 +29,7 @@ MAINS = {
     Benchmark.FETCHES: fetches.main,
     Benchmark.CONTENTS: contents.main,
     Benchmark.IDLE: idle.main,
+    Benchmark.FIRST_MESSAGE: first_message.main,
     Benchmark.ENVELOPES: envelopes.main,
     Benchmark.POST_STORE: post_store.main,
 }
