@@ -12,11 +12,13 @@ import msgspec
 import pytest
 import typer.main
 
-from hushpost import errors
+from hushpost import errors, filenames
 from hushpost.cli import app
 from hushpost.crypto.content import Card, Introduction, Receipt, ResendRequest, SessionReset, Text
-from hushpost.crypto.faults import EnvelopeFault
+from hushpost.crypto.faults import EnvelopeFault, FileFault
+from hushpost.crypto.filelayout import CHUNK, MAX_SIZE, PART, SEALED_CHUNK, SEALED_PART
 from hushpost.crypto.identity import ManifestFault, ServerFault
+from hushpost.crypto.offer import FileOffer
 from hushpost.crypto.prekeys import PrekeyFault
 from hushpost.crypto.primitives import Label
 from hushpost.errors import ExitCode, HushpostError
@@ -40,7 +42,7 @@ from hushpost.wire.messages import (
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-CONTENT_PARTS = (Text, Receipt, Card, Introduction, ResendRequest, SessionReset)
+CONTENT_PARTS = (Text, Receipt, Card, Introduction, ResendRequest, SessionReset, FileOffer)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -197,7 +199,13 @@ def test_every_error_code_has_its_row_and_no_other() -> None:
 
 @pytest.mark.parametrize(
     ("page_name", "faults"),
-    [("keys", ManifestFault), ("keys", PrekeyFault), ("auth", ServerFault), ("envelope", EnvelopeFault)],
+    [
+        ("keys", ManifestFault),
+        ("keys", PrekeyFault),
+        ("auth", ServerFault),
+        ("envelope", EnvelopeFault),
+        ("files", FileFault),
+    ],
 )
 def test_every_check_has_its_row(page_name: str, faults: type[StrEnum]) -> None:
     cells = {cell for row in tables(spec(page_name)) for cell in row}
@@ -205,11 +213,19 @@ def test_every_check_has_its_row(page_name: str, faults: type[StrEnum]) -> None:
     assert set(faults.__members__) <= named
 
 
-def test_the_checks_of_an_envelope_are_numbered_in_their_order() -> None:
-    section = spec("envelope").split("## Reading")[1]
+@pytest.mark.parametrize(("page_name", "faults"), [("envelope", EnvelopeFault), ("files", FileFault)])
+def test_the_checks_of_reading_are_numbered_in_their_order(page_name: str, faults: type[StrEnum]) -> None:
+    section = spec(page_name).split("## Reading")[1]
     rows = [row for row in tables(section) if row[0].isdigit()]
-    assert [row[0] for row in rows] == [str(number) for number in range(1, len(EnvelopeFault) + 1)]
-    assert [row[2] for row in rows] == list(EnvelopeFault.__members__)
+    assert [row[0] for row in rows] == [str(number) for number in range(1, len(faults) + 1)]
+    assert [row[2] for row in rows] == list(faults.__members__)
+
+
+def test_the_sizes_of_files_are_on_their_page() -> None:
+    text = spec("files")
+    sizes = CHUNK, SEALED_CHUNK, PART, SEALED_PART, filenames.MAX_BYTES, filenames.MAX_SUFFIX_BYTES
+    assert [size for size in sizes if f"{size:,}" not in text] == []
+    assert f"2^{MAX_SIZE.bit_length() - 1}" in text
 
 
 def test_every_label_has_its_purpose() -> None:

@@ -23,7 +23,7 @@ ROWS = (
     {"server", "client", "classic"},
     {"stores", "settings"},
     {"wire", "crypto", "sql"},
-    {"ids", "names", "untrusted"},
+    {"ids", "names", "filenames", "untrusted"},
     {"errors"},
 )
 """A name imports only from rows below its own; the names of one row do not import each other."""

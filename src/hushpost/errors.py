@@ -28,7 +28,8 @@
     │   └── BlobMissing              8   a stored envelope's content is gone from the disk
     ├── AddressUnavailable           9   the listening address cannot be had
     ├── Undecryptable               10   wrong key or damaged content
-    │   └── EnvelopeError           10   a message that does not open, or is not what it says
+    │   ├── EnvelopeError           10   a message that does not open, or is not what it says
+    │   └── FileError               10   a file that does not open, or is not the one that was offered
     └── Untrusted                   11   keys or statements that do not prove what they should
         ├── ManifestError           11   an account's signed list of devices
         ├── PrekeyError             11   a device's signed keys for first messages
@@ -285,6 +286,18 @@ class EnvelopeError(Undecryptable):
 
     Attributes:
         reason: which check of docs/spec/envelope.md it failed: a `StrEnum` that is also the sentence.
+    """
+
+    def __init__(self, reason: str, *, hint: str = "") -> None:
+        super().__init__(str(reason), hint=hint)
+        self.reason = reason
+
+
+class FileError(Undecryptable):
+    """A file that does not open, or is not the one that was offered.
+
+    Attributes:
+        reason: which check of docs/spec/files.md it failed: a `StrEnum` that is also the sentence.
     """
 
     def __init__(self, reason: str, *, hint: str = "") -> None:

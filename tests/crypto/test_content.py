@@ -26,10 +26,13 @@ from hushpost.crypto.content import (
     Text,
     Unknown,
 )
+from hushpost.crypto.filekeys import FileDigest, FileKey, ReadToken, ReleaseToken
+from hushpost.crypto.filelayout import MAX_SIZE
 from hushpost.crypto.layout import u8, u16, u32
+from hushpost.crypto.offer import FileOffer, Mode
 from hushpost.crypto.olm import SessionHash
 from hushpost.crypto.prekeys import SealPrekey
-from hushpost.ids import MessageId
+from hushpost.ids import BlobId, MessageId
 from tests.crypto.people import ALICE
 
 SEAL = bytes(SealPrekey.SIZE)
@@ -44,6 +47,18 @@ def ids(most: int) -> st.SearchStrategy[tuple[MessageId, ...]]:
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300).map(Text)
+offers = st.builds(
+    FileOffer,
+    some(16).map(BlobId),
+    some(32).map(FileKey),
+    st.integers(0, MAX_SIZE),
+    some(32).map(FileDigest),
+    some(32).map(ReadToken),
+    some(32).map(ReleaseToken),
+    st.text("abc鮑😀/.\0", min_size=1, max_size=60),
+    st.sampled_from(["", "text/plain", "application/vnd.api+json"]),
+    st.sampled_from(Mode),
+)
 parts: dict[int, st.SearchStrategy[Part]] = {
     1: texts,
     2: st.builds(Receipt, ids(MAX_RECEIPTS)),
@@ -51,6 +66,7 @@ parts: dict[int, st.SearchStrategy[Part]] = {
     4: st.builds(Introduction, st.just(SEAL), st.lists(st.binary(max_size=99), min_size=1).map(tuple)),
     5: st.builds(ResendRequest, ids(MAX_RESENDS)),
     6: st.builds(SessionReset, some(16).map(SessionHash)),
+    16: offers | st.builds(Unknown, st.just(16), st.binary(max_size=99).map(lambda raw: b"\2" + raw)),
     17: st.builds(Unknown, st.just(17), st.binary(max_size=99)),
     65_535: st.builds(Unknown, st.just(65_535), st.binary(max_size=99)),
 }

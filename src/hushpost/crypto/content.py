@@ -17,6 +17,8 @@ from typing import ClassVar, Protocol, Self, TypeVar
 
 from hushpost.crypto.body import MAX_CONTENT
 from hushpost.crypto.layout import Reader, u8, u16, u32
+from hushpost.crypto.offer import VERSION as OFFER_VERSION
+from hushpost.crypto.offer import FileOffer
 from hushpost.crypto.olm import SessionHash
 from hushpost.crypto.prekeys import SealPrekey
 from hushpost.crypto.primitives import Secret
@@ -211,13 +213,19 @@ class SessionReset:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A kind that a newer client understands. Shown as such, and never an error."""
+    """A kind, or a version of a file's offer, that a newer client understands. Shown, and never an error."""
 
     kind: int
     raw: bytes = field(repr=False)
 
     def encode(self) -> bytes:
         return self.raw
+
+
+def _offer(raw: bytes) -> Part:
+    if raw and raw[0] != OFFER_VERSION:
+        return Unknown(FileOffer.KIND, raw)
+    return FileOffer.decode(raw)
 
 
 P = TypeVar("P", bound=Part)
@@ -230,9 +238,10 @@ _DECODERS: Mapping[int, Callable[[bytes], Part]] = MappingProxyType(
         Introduction.KIND: Introduction.decode,
         ResendRequest.KIND: ResendRequest.decode,
         SessionReset.KIND: SessionReset.decode,
+        FileOffer.KIND: _offer,
     }
 )
-"""By kind. 16 to 31 are kept for files, 32 to 47 for groups."""
+"""By kind. 17 to 31 are kept for files, 32 to 47 for groups."""
 
 
 @dataclass(frozen=True, slots=True)

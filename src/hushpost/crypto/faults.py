@@ -1,4 +1,7 @@
-"""Why an envelope is refused: one name for each check of docs/spec/envelope.md, in their order."""
+"""Why an envelope or a file is refused: one name for each check of the specification, in their order.
+
+Normative text: docs/spec/envelope.md, section "Reading"; docs/spec/files.md, section "Reading".
+"""
 
 from __future__ import annotations
 
@@ -25,3 +28,14 @@ class EnvelopeFault(StrEnum):
     CONTENT = "the content is malformed"
     WRONG_ACCOUNT = "the message was written by another account than the one it was checked against"
     WRONG_DEVICE = "the message was written with a key that its sender's account does not list"
+
+
+class FileFault(StrEnum):
+    """Each is also the sentence. What was released before it is true, and no more than that."""
+
+    CHUNK = "a piece of the file does not open"
+    PADDING = "the file's padding is not zero"
+    TRAILING = "there is more than the file's size allows"
+    TRUNCATED = "a part of the file is cut short"
+    PART_DIGEST = "a part of the file is not the one that was sent"
+    FILE_DIGEST = "the file is not the one that was offered"

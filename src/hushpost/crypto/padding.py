@@ -25,10 +25,14 @@ def padded_size(size: int) -> int:
         while step < least:
             step *= 2
         return step
-    # PADME: as many significant bits as it takes to write the exponent down, rounded up.
-    exponent = least.bit_length() - 1
+    return padme(least)
+
+
+def padme(size: int) -> int:
+    """The next size, of 1 and more, that has as few significant bits as it takes to write its exponent."""
+    exponent = size.bit_length() - 1
     unit = 1 << (exponent - exponent.bit_length())
-    return -(-least // unit) * unit
+    return -(-size // unit) * unit
 
 
 def pad(content: bytes) -> bytes:

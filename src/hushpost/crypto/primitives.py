@@ -27,6 +27,8 @@ from cryptography.x509.oid import NameOID
 from hushpost.errors import Undecryptable
 from hushpost.ids import FixedBytes
 
+Buffer = bytes | bytearray | memoryview
+
 TAG_SIZE = 16
 """Bytes that every sealed text is longer than its plaintext."""
 
@@ -41,6 +43,8 @@ class Label(Enum):
     BODY_KEY = b"hushpost/body-key/1"
     CONSENT = b"hushpost/consent/1"
     DEVICE = b"hushpost/device/1"
+    FILE_DIGEST = b"hushpost/file-digest/1"
+    FILE_PART = b"hushpost/file-part/1"
     HEADER = b"hushpost/header/1"
     MANIFEST = b"hushpost/manifest/1"
     MANIFEST_HASH = b"hushpost/manifest-hash/1"
@@ -234,6 +238,28 @@ def unseal(key: Secret, nonce: bytes, sealed: bytes, ad: bytes) -> bytes:
         return ChaCha20Poly1305(key).decrypt(nonce, sealed, ad)
     except InvalidTag:
         raise Undecryptable("the sealed text does not open") from None
+
+
+class ChunkCipher:
+    """`seal` and `unseal` between buffers, for many texts under one key and without associated data."""
+
+    def __init__(self, key: Secret) -> None:
+        self._aead = ChaCha20Poly1305(key)
+
+    def seal(self, nonce: bytes, plaintext: Buffer, into: Buffer) -> None:
+        """`into` has exactly the plaintext's size and `TAG_SIZE` more."""
+        self._aead.encrypt_into(nonce, plaintext, None, into)
+
+    def unseal(self, nonce: bytes, sealed: Buffer, into: Buffer) -> None:
+        """Undo `seal`. Where it raises, `into` holds bytes that nobody vouches for.
+
+        Raises:
+            Undecryptable: other key or nonce, or changed bytes.
+        """
+        try:
+            self._aead.decrypt_into(nonce, sealed, None, into)
+        except InvalidTag:
+            raise Undecryptable("the sealed text does not open") from None
 
 
 # --- HPKE (RFC 9180) in base mode with X-Wing: ML-KEM-768 and X25519 together

@@ -1,0 +1,219 @@
+"""Files as a stream of sealed chunks: each part by itself, in any order, in bounded memory.
+
+    part = nonce 16 | chunk | chunk | ...
+    part key = HKDF(file key, salt = nonce, blob id, part index)
+    chunk nonce = number of the chunk in its part, 11 bytes | 1 for the last chunk of the file, else 0
+
+A part that is sent again is sealed under a new nonce, and so under a new key: no pair of key and chunk nonce
+serves twice, whatever the source holds by then. What is opened is released chunk by chunk, each after its
+tag. Normative text: docs/spec/files.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NoReturn, Self
+
+from hushpost.crypto.faults import FileFault
+from hushpost.crypto.filekeys import FileKey, PartDigest, PartNonce
+from hushpost.crypto.filelayout import CHUNK, NONCE_SIZE, SEALED_CHUNK, Part
+from hushpost.crypto.layout import u32
+from hushpost.crypto.primitives import Buffer, ChunkCipher, Label, Secret, derive
+from hushpost.errors import FileError, Undecryptable
+from hushpost.ids import BlobId
+
+_ZEROS = bytes(CHUNK)
+
+
+class _Chunks:
+    """What sealing and opening a part have in common: its key, the count of its chunks, its digest."""
+
+    def __init__(self, key: FileKey, blob: BlobId, part: Part, nonce: PartNonce) -> None:
+        derived = derive(Label.FILE_PART, key, blob, u32(part.index), salt=nonce)
+        self.cipher = ChunkCipher(Secret(derived))
+        self.part = part
+        self.done = 0
+        self._hash = hashlib.sha256(nonce)
+
+    @property
+    def left(self) -> int:
+        return self.part.chunks - self.done
+
+    @property
+    def true(self) -> int:
+        """Bytes of the file in the next chunk."""
+        return self.part.true_in(self.done)
+
+    @property
+    def nonce(self) -> bytes:
+        """Of the next chunk."""
+        last = self.part.last and self.left == 1
+        return self.done.to_bytes(11, "little") + (b"\1" if last else b"\0")
+
+    def count(self, sealed: Buffer) -> None:
+        """This chunk is through."""
+        self._hash.update(sealed)
+        self.done += 1
+
+    def digest(self) -> PartDigest:
+        return PartDigest(self._hash.digest())
+
+
+class PartSealer:
+    """Encrypts one part once: `nonce` first, then `part.chunks` times `seal`, then `digest`.
+
+    Attributes:
+        nonce: the first bytes of the part.
+    """
+
+    def __init__(self, key: FileKey, blob: BlobId, part: Part, nonce: PartNonce) -> None:
+        """`nonce` serves once: use `begin`. Only vectors give one."""
+        self.nonce = nonce
+        self._chunks = _Chunks(key, blob, part, nonce)
+
+    @classmethod
+    def begin(cls, key: FileKey, blob: BlobId, part: Part) -> Self:
+        """One attempt. Whoever starts a part again makes another sealer."""
+        return cls(key, blob, part, PartNonce.random())
+
+    @property
+    def wants(self) -> int:
+        """How many bytes of the file the next chunk holds: 65,536, and fewer only where the file ends."""
+        return self._chunks.true
+
+    def seal(self, plain: Buffer, into: Buffer) -> None:
+        """The next chunk.
+
+        Args:
+            plain: `wants` bytes. What a whole chunk lacks becomes zeros.
+            into: 65,552 bytes, which are written over.
+
+        Raises:
+            ValueError: another size, so the source is not what it was; or no chunk is left.
+        """
+        chunks = self._chunks
+        if not chunks.left or len(plain) != chunks.true:
+            raise ValueError("the source gives more or less than this part holds")
+        if len(plain) < CHUNK:
+            plain = bytes(plain).ljust(CHUNK, b"\0")
+        chunks.cipher.seal(chunks.nonce, plain, into)
+        chunks.count(into)
+
+    def digest(self) -> PartDigest:
+        """Of the whole part.
+
+        Raises:
+            ValueError: some chunks were not sealed yet.
+        """
+        if self._chunks.left:
+            raise ValueError("the part is not sealed to its end")
+        return self._chunks.digest()
+
+
+def seal_part(sealer: PartSealer, part: Part, plain: Buffer, into: Buffer) -> PartDigest:
+    """A whole part at once.
+
+    Args:
+        sealer: of this part, and unused.
+        plain: the part's `true` bytes.
+        into: gets the part: its first `sealed_size` bytes are written over.
+
+    Raises:
+        ValueError: too little or too much of it.
+    """
+    source, target = memoryview(plain), memoryview(into)
+    if len(source) != part.true:
+        raise ValueError("the source gives more or less than this part holds")
+    target[:NONCE_SIZE] = sealer.nonce
+    for chunk in range(part.chunks):
+        at = NONCE_SIZE + chunk * SEALED_CHUNK
+        sealer.seal(source[chunk * CHUNK : (chunk + 1) * CHUNK], target[at : at + SEALED_CHUNK])
+    return sealer.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Unbegun:
+    """A part whose nonce has not come."""
+
+    key: FileKey
+    blob: BlobId
+    part: Part
+
+
+class PartOpener:
+    """Decrypts one part as it comes in, and releases what is verified, chunk by chunk.
+
+    However the stream is cut, the same is released and the same check fails. A failure is final: every later
+    call raises it again. Less than a chunk of the stream is kept.
+    """
+
+    def __init__(self, key: FileKey, blob: BlobId, part: Part) -> None:
+        self._state: _Unbegun | _Chunks | FileFault = _Unbegun(key, blob, part)
+        self._held = bytearray(SEALED_CHUNK)
+        self._held_size = 0
+        self._plain = bytearray(CHUNK)
+
+    def feed(self, data: Buffer) -> Iterator[memoryview]:
+        """The true bytes of each chunk that is complete now, in their order. Go through all of them.
+
+        What is yielded can be used until the next one is asked for. A chunk of padding yields nothing.
+
+        Raises:
+            FileError: CHUNK, PADDING or TRAILING. Of the chunk that fails nothing has been yielded.
+        """
+        rest = memoryview(data)
+        while True:
+            state = self._state
+            if isinstance(state, FileFault):
+                raise FileError(state)
+            if not rest:
+                return
+            if isinstance(state, _Chunks) and not state.left:
+                self._fail(FileFault.TRAILING)
+            piece, rest = self._cut(rest, NONCE_SIZE if isinstance(state, _Unbegun) else SEALED_CHUNK)
+            if not piece:
+                return
+            if isinstance(state, _Unbegun):
+                self._state = _Chunks(state.key, state.blob, state.part, PartNonce(bytes(piece)))
+            elif true := self._open(state, piece):
+                with memoryview(self._plain)[:true].toreadonly() as chunk:
+                    yield chunk
+
+    def finish(self) -> PartDigest:
+        """The stream is over.
+
+        Raises:
+            FileError: TRUNCATED, or what failed before.
+        """
+        state = self._state
+        if not isinstance(state, _Chunks) or state.left:
+            self._fail(state if isinstance(state, FileFault) else FileFault.TRUNCATED)
+        return state.digest()
+
+    def _cut(self, rest: memoryview, size: int) -> tuple[memoryview, memoryview]:
+        """The next `size` bytes of the stream, or none as long as they are not there; and what is behind."""
+        if not self._held_size and len(rest) >= size:
+            return rest[:size], rest[size:]
+        begin, end = self._held_size, min(self._held_size + len(rest), size)
+        self._held[begin:end] = rest[: end - begin]
+        self._held_size = end % size
+        return memoryview(self._held)[: 0 if self._held_size else size], rest[end - begin :]
+
+    def _open(self, chunks: _Chunks, sealed: memoryview) -> int:
+        """Decrypt and check a chunk into `_plain`; how many of its bytes are the file's."""
+        true = chunks.true
+        try:
+            chunks.cipher.unseal(chunks.nonce, sealed, self._plain)
+        except Undecryptable:
+            self._fail(FileFault.CHUNK)
+        if true < CHUNK and not self._plain.endswith(_ZEROS[true:]):
+            self._fail(FileFault.PADDING)
+        chunks.count(sealed)
+        return true
+
+    def _fail(self, fault: FileFault) -> NoReturn:
+        self._state = fault
+        self._plain[:] = _ZEROS  # what did not pass is not left lying about
+        raise FileError(fault)
