@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hushpost.server.limits import Buckets, Budgets, origin, told
+from hushpost.server.limits import Buckets, Budgets, told
 from hushpost.server.refusals import Refusal
 from hushpost.settings import ListenLimits, PostLimits, Rate, Rates
 from hushpost.stores.base import StoreLimits
@@ -81,13 +81,6 @@ def test_only_so_many_are_kept_and_the_busy_ones_stay() -> None:
         buckets.take(b"%d" % number)
         assert taken(buckets, b"busy", 1) == 0
     assert len(buckets) == 10
-
-
-def test_an_ipv6_network_is_one_origin() -> None:
-    assert origin("2001:db8::1") == origin("2001:db8::ffff:1") == origin("2001:db8::1%eth0")
-    assert origin("2001:db8::1") != origin("2001:db8:0:1::1")
-    assert origin("192.0.2.1") != origin("192.0.2.2")
-    assert origin("what") == b"what"
 
 
 def test_every_rate_is_enforced_by_its_name_and_told() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hushpost.errors import AddressUnavailable, ExitCode
-from hushpost.server.net import RESERVED_DESCRIPTORS, Acceptor, Connection, descriptor_budget, listen
+from hushpost.server.net import RESERVED_DESCRIPTORS, Acceptor, Connection, descriptor_budget, listen, origin
 from hushpost.settings import ListenLimits
 
 
@@ -102,3 +102,11 @@ def test_a_restarted_server_listens_at_once() -> None:
         client.recv(1)
         client.close()
     listen(*address[:2]).close()
+
+
+def test_an_ipv6_network_is_one_origin() -> None:
+    assert origin("2001:db8::1") == origin("2001:db8::ffff:1") == origin("2001:db8::1%eth0")
+    assert origin("2001:db8::1") != origin("2001:db8:0:1::1")
+    assert origin("192.0.2.1") != origin("192.0.2.2")
+    assert origin("::ffff:192.0.2.1") == origin("192.0.2.1"), "as a socket for both shows it"
+    assert origin("what") == b"what"

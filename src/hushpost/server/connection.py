@@ -20,7 +20,6 @@ from hushpost.errors import ProtocolError
 from hushpost.server import net
 from hushpost.server.handlers import begin, weight
 from hushpost.server.identity import ALPN
-from hushpost.server.limits import origin
 from hushpost.server.office import Admission, Office, Pending
 from hushpost.server.peer import Guest, Peer
 from hushpost.server.push import POLL_SECONDS
@@ -98,7 +97,7 @@ class Connection(asyncio.BufferedProtocol):
         self._release: Callable[[net.Connection], None] | None = release
         self._wire = ServerConnection()
         self._host = net.peer_host(accepted)
-        self._party: Guest | Peer = Guest(self, origin(self._host), office.identity.shown)
+        self._party: Guest | Peer = Guest(self, net.origin(self._host), office.identity.shown)
         self._stage = Stage.SHAKING
         self._open: dict[int, Asked] = {}
         self._backlog: list[RequestMessage] = []
@@ -123,7 +122,7 @@ class Connection(asyncio.BufferedProtocol):
     def _is_welcome(self) -> bool:
         """Unless too many come from its address: a handshake costs us more than them."""
         try:
-            self._office.budgets.connections.take(origin(self._host))
+            self._office.budgets.connections.take(net.origin(self._host))
         except Refusal:
             self._office.counts["connections-refused"] += 1
             return False

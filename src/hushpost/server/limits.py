@@ -5,7 +5,6 @@ The numbers and their reasons stand in `settings.Rates`; a server tells them in 
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections.abc import Callable
 
@@ -79,15 +78,6 @@ class Budgets:
         self.publications = Buckets(rates.publications, clock)
         self.manifests = Buckets(rates.manifests, clock)
         self.questions = Buckets(rates.questions, clock)
-
-
-def origin(host: str) -> bytes:
-    """What an address is counted as. Whoever has an IPv6 address has a /64 of them."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host.encode()
-    return address.packed[:8] if address.version == 6 else address.packed
 
 
 def told(rates: Rates, limits: PostLimits, listening: ListenLimits, store: StoreLimits) -> dict[str, int]:

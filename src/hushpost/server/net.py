@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import resource
 import socket
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 import structlog
@@ -113,6 +115,19 @@ def keep_alive(listener: Listener) -> Listener:
     return listener
 
 
+@lru_cache(maxsize=10_000)
+def origin(host: str) -> bytes:
+    """What an address is counted as. Whoever has an IPv6 address has a /64 of them."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host.encode()
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.packed
+    mapped = address.ipv4_mapped  # how a socket for both shows an IPv4 address
+    return mapped.packed if mapped else address.packed[:8]
+
+
 def peer_host(accepted: socket.socket) -> str:
     """The address at the other end, without the port; empty where it is gone already."""
     try:
@@ -154,8 +169,8 @@ class Acceptor:
         self._limits = limits
         self._refusal = refusal
         self._capacity = descriptor_budget(limits.max_connections)
-        self._open: dict[Connection, str] = {}
-        self._per_address: dict[str, int] = {}
+        self._open: dict[Connection, bytes] = {}
+        self._per_address: dict[bytes, int] = {}
         self._accepting = False
         self._stopping = False
         self._drained = asyncio.Event()
@@ -205,10 +220,10 @@ class Acceptor:
                 self._loop.call_later(SWEEP_SECONDS, self._resume)
                 log.warning("accepting pauses: out of resources", reason=error.strerror)
                 return
-            self._admit(accepted, address[0])
+            self._admit(accepted, origin(address[0]))
 
-    def _admit(self, accepted: socket.socket, host: str) -> None:
-        already = self._per_address.get(host, 0)
+    def _admit(self, accepted: socket.socket, source: bytes) -> None:
+        already = self._per_address.get(source, 0)
         if already >= self._limits.per_address:
             with accepted:
                 try:
@@ -219,17 +234,17 @@ class Acceptor:
                     return  # gone already, or has not said anything yet
             return
         connection = self._factory(accepted, self._release)
-        self._open[connection] = host
-        self._per_address[host] = already + 1
+        self._open[connection] = source
+        self._per_address[source] = already + 1
         connection.start()
 
     def _release(self, connection: Connection) -> None:
-        host = self._open.pop(connection)
-        left = self._per_address[host] - 1
+        source = self._open.pop(connection)
+        left = self._per_address[source] - 1
         if left:
-            self._per_address[host] = left
+            self._per_address[source] = left
         else:
-            del self._per_address[host]
+            del self._per_address[source]
         if not self._accepting:
             self._resume()
         if not self._open:
