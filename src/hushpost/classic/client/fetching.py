@@ -90,7 +90,7 @@ class Fetch:
             where = f"{error.filename}: " if error.filename else ""
             hint = ONLY_COPY if spool.exists() else ""
             if error.errno in NO_ROOM:
-                hint = f"{MAKE_ROOM}. {hint}".strip()
+                hint = f"{MAKE_ROOM}. {hint}" if hint else MAKE_ROOM
             raise HushpostError(f"{where}{error.strerror or error}", hint=hint) from None
         return self._summary
 
