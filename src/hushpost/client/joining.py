@@ -2,7 +2,7 @@
 
 Everything is made and durable before anything is sent, and what is sent is durable as it is sent. So whatever
 breaks, the same call goes on where it was, and sends the same bytes: a server that has the account already
-answers as if it had just made it. Normative text: docs/spec/delivery.md, "Joining".
+answers as if it had just made it. Normative text: docs/spec/delivery.md, "Accounts".
 """
 
 from __future__ import annotations

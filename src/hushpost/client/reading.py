@@ -2,7 +2,8 @@
 
 Everything that can be refused is refused before anything is written, so that a refused envelope moves no
 ratchet. What is written belongs to the caller's transaction, which also notes how far the mailbox was read;
-only then is the server told. Normative text: docs/spec/envelope.md, and docs/spec/delivery.md, "Receiving".
+only then is the server told. Normative text: docs/spec/envelope.md, "Reading", and
+docs/spec/delivery.md, "Receiving, on the device".
 """
 
 from __future__ import annotations
