@@ -174,6 +174,30 @@ async def test_a_request_that_takes_too_long_is_told_so_and_the_connection_lives
         assert isinstance(await one.answer(number), Stored)
 
 
+async def test_a_late_result_answers_no_other_request_of_the_same_number(tmp_path: Path) -> None:
+    given = settings(tmp_path, listen_limits=ListenLimits(request_deadline=0.3, stop_deadline=1))
+    bob = Keeper.of(BOB)
+    async with (
+        serving(given, make_store=StuckPost) as served,
+        await served.enroll(Keeper.of(ALICE)) as one,
+        await served.enroll(bob),
+    ):
+        store = served.store
+        assert isinstance(store, StuckPost)
+        late, send = msgspec.structs.replace(letter(bob), number=77), letter(bob)
+        one.writer.write(one.wire.send(late))
+        assert getattr(await one.answer(77), "error", "") == ErrorCode.DEADLINE
+        one.writer.write(one.wire.send(msgspec.structs.replace(send, number=77)))
+        while len(store.waiting) < 2:
+            await asyncio.sleep(0)
+        (_, first), (_, second) = store.waiting
+        store.waiting.clear()
+        first.set_result((1,))
+        await one.expect(UsageAnswer, GetUsage(0))
+        second.set_result((2,))
+        assert await one.answer(77) == Stored(77, [2])
+
+
 async def test_more_open_requests_than_the_protocol_has_end_the_connection(tmp_path: Path) -> None:
     bob = Keeper.of(BOB)
     async with (
