@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from tests.cli.members import Member
-from tests.cli.shells import apart
+from tests.cli.members import Member, Place
+from tests.cli.shells import Shell, apart
 
 
 def test_adding_by_link_is_verified_and_by_name_is_not(alice: Member, bob: Member) -> None:
@@ -74,6 +75,32 @@ def test_safety_numbers_are_equal_and_make_verified(alice: Member, bob: Member) 
     assert alice("verify", bob.name, "--confirm").out.endswith(f"verified: [verified] {bob.name}\n")
     assert alice("verify", bob.name, "--json").lines[0]["trust"] == "verified"
     assert bob("verify", alice.name, "--confirm", "--json").lines[0]["trust"] == "verified"
+
+
+def test_a_name_never_stands_for_an_account(
+    friends: tuple[Member, Member], shell: Shell, place: Place, tmp_path: Path
+) -> None:
+    """Whoever calls himself like bob's account is not bob: not in what alice reads, nor where she writes."""
+    alice, bob = friends
+    mallory = Member(shell, tmp_path / "mallory", bob.account)
+    mallory.join(place.invitation)
+    assert alice("contacts", "add", mallory.link).code == 0
+    assert alice("send", bob.account, "for bob only", "--json").lines[0]["to"] == bob.name
+    assert mallory("read", "--json").out == ""
+    assert bob("send", alice.name, "from bob").code == 0
+    assert alice("read", "--json").lines[0]["from"] == bob.name
+
+
+def test_a_stranger_does_not_take_the_place_of_a_contact(
+    friends: tuple[Member, Member], shell: Shell, place: Place, tmp_path: Path
+) -> None:
+    alice, bob = friends
+    mallory = place.member(shell, tmp_path / "mallory")
+    assert alice("contacts", "rename", bob.name, mallory.name).code == 0
+    assert mallory("contacts", "add", alice.link).code == 0
+    assert mallory("send", alice.name, "I am bob").code == 0
+    assert f"[stranger] {mallory.name}" in alice("read").out
+    assert alice("send", mallory.name, "for bob only", "--json").lines[0]["account"] == bob.account
 
 
 def test_names_are_completed(friends: tuple[Member, Member]) -> None:

@@ -174,13 +174,13 @@ class Reader:
                 contact = await self._contact(message.contact)
                 self._desk.say(words.describe(message, contact), **words.fields(message, contact))
                 self.shown += 1
-            case Requested(contact=contact):
+            case Requested(contact=contact) if contact.standing is Standing.REQUEST:
                 choice = f"hush contacts accept {contact.account}, or block"
                 self._desk.notice(f"note: {words.who(contact)} has written: {choice}")
             case DeliveryChanged(delivery=Delivery.FAILED, contact=to, message=message_id, why=why):
                 contact = await self._contact(to)
-                lost = f"{message_id} to {printable(contact.shown)} was not delivered: {printable(why)}"
-                self._desk.notice(f"ALARM: {lost}")
+                name = printable(contact.shown)
+                self._desk.notice(f"NOT DELIVERED: {message_id} to {name}: {printable(why)}")
             case Alarmed(alarm=alarm):
                 name = await self._name(event.contact) if event.contact else ""
                 self._desk.notice(words.alarm(event, name))

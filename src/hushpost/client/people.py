@@ -85,19 +85,23 @@ def shown(t: Tables, account: AccountId) -> Contact:
 
 
 def find(t: Tables, who: str) -> Contact:
-    """By alias, by name, or by account id in hexadecimal.
+    """By account id in hexadecimal, by alias, or by name.
+
+    Names are chosen by their owners: one that reads like another's id never stands for it, and a stranger's
+    never for a contact.
 
     Raises:
         UsageError: nobody, or several.
     """
-    found = list(t.people.called(who))
-    if not found:
-        with contextlib.suppress(ValueError):
-            person = t.people.get(AccountId.parse(who))
-            found = [person] if person else []
+    with contextlib.suppress(ValueError):
+        person = t.people.get(AccountId.parse(who))
+        if person is not None:
+            return journal.as_contact(t, person)
+    called = list(t.people.called(who))
+    found = [each for each in called if each.standing is Standing.CONTACT] or called
     if len(found) != 1:
         text = "several people are called so" if found else "nobody that you know is called so"
-        raise UsageError(text, hint="see hush contacts, or use the account id")
+        raise UsageError(text, hint="see hush contacts list, or use the account id")
     return journal.as_contact(t, found[0])
 
 
