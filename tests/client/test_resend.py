@@ -10,6 +10,7 @@ from hushpost.client.writing import resend, say
 from hushpost.crypto.content import ResendRequest
 from hushpost.ids import AccountId
 from tests.client.people import SmallTown, befriend, in_time, received
+from tests.crypto.people import MALLORY
 
 
 def device_of(t: Tables, account: AccountId) -> PeerDevice:
@@ -34,11 +35,12 @@ async def test_only_the_addressee_and_only_while_it_is_listed(town: SmallTown) -
             return [
                 resend(t, ctx, carols, [secret.id]),
                 resend(t, ctx, replace(bobs, listed=False), [secret.id]),
+                resend(t, ctx, replace(bobs, device=MALLORY.first().devices[0]), [secret.id]),  # a later one
                 resend(t, ctx, bobs, [secret.id, secret.id]),
                 resend(t, ctx, bobs, [secret.id]),  # it is under way already
             ]
 
-        assert await ctx.change(work) == [0, 0, 1, 0]
+        assert await ctx.change(work) == [0, 0, 0, 1, 0]
 
 
 async def test_a_contact_cannot_ask_for_what_others_got(town: SmallTown) -> None:

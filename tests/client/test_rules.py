@@ -77,7 +77,12 @@ async def test_whoever_is_blocked_loses_the_token_and_everybody_else_gets_the_ne
         await mallory.send((await mallory.contact("alice")).account, "and more")
         await in_time(mallory.settled())
         assert old in {each.delivery_token for each in sends(town.server)[count:]}
-        await in_time(alice.settled())
+        await bob.send(to_alice.account, "the last")
+
+        async def the_last_is_here() -> bool:
+            return bool(await alice.search("last"))
+
+        await until(the_last_is_here)
         assert "and more" not in {each.text for each in await alice.history(pest.account)}
 
 
