@@ -30,6 +30,7 @@ from hushpost.crypto.prekeys import Kind, Owner, SealPrekey, SessionKey, Session
 from hushpost.crypto.primitives import Label, SealSecret, Signature, derive, digest, transcript
 from tests.crypto.people import ALICE, BOB, MALLORY, Hand
 from tests.vectors.bodies import Case, bodies
+from tests.vectors.files import files
 
 HERE = Path(__file__).parent
 
@@ -193,7 +194,12 @@ def prekeys() -> dict[str, object]:
     }
 
 
-FILES = {"v3-identity.json": identity, "v3-prekeys.json": prekeys, "v3-body.json": bodies}
+FILES = {
+    "v3-identity.json": identity,
+    "v3-prekeys.json": prekeys,
+    "v3-body.json": bodies,
+    "v3-files.json": files,
+}
 
 
 def text(contents: dict[str, object]) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from typing import ClassVar, Self
 
 from hushpost.crypto.faults import FileFault
-from hushpost.crypto.filelayout import NONCE_SIZE
+from hushpost.crypto.filelayout import NONCE_SIZE, FileLayout
 from hushpost.crypto.identity.keys import Fingerprint
+from hushpost.crypto.layout import u64
 from hushpost.crypto.primitives import Label, Secret, digest, equal, sha256
 from hushpost.errors import FileError
 from hushpost.ids import FixedBytes, TokenHash
@@ -59,14 +60,14 @@ class PartDigest(Fingerprint):
 
 
 class FileDigest(Fingerprint):
-    """A file as it was sealed: of the digests of all its parts."""
+    """A file as it was sealed: of its true size and the digests of all its parts."""
 
     __slots__ = ()
 
     @classmethod
-    def of(cls, parts: Iterable[PartDigest]) -> Self:
-        """`parts`: all of them, in order."""
-        return cls(digest(Label.FILE_DIGEST, b"".join(parts)))
+    def of(cls, size: int, parts: Iterable[PartDigest]) -> Self:
+        """`size`: true bytes. `parts`: all of them, in order."""
+        return cls(digest(Label.FILE_DIGEST, u64(size), b"".join(parts)))
 
 
 class PartDigests(tuple[PartDigest, ...]):
@@ -75,16 +76,19 @@ class PartDigests(tuple[PartDigest, ...]):
     __slots__ = ()
 
     @classmethod
-    def read(cls, raw: bytes, expected: FileDigest) -> Self:
+    def read(cls, raw: bytes, layout: FileLayout, expected: FileDigest) -> Self:
         """Check a list: a server's, or what a reader has collected. 32 bytes for each part, in order.
 
         Raises:
             FileError: FILE_DIGEST.
         """
         size = PartDigest.SIZE
-        if not equal(digest(Label.FILE_DIGEST, raw), expected) or len(raw) % size:
+        if len(raw) != layout.count * size:
             raise FileError(FileFault.FILE_DIGEST)
-        return cls(PartDigest(raw[at : at + size]) for at in range(0, len(raw), size))
+        parts = cls(PartDigest(raw[at : at + size]) for at in range(0, len(raw), size))
+        if not equal(FileDigest.of(layout.size, parts), expected):
+            raise FileError(FileFault.FILE_DIGEST)
+        return parts
 
     def confirm(self, index: int, found: PartDigest) -> None:
         """Check one part of the file.
