@@ -297,12 +297,12 @@ def send_to_self(client: ClientId) -> bytes:
     return send_request(client, client, b"hello")
 
 
-@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
-def test_it_serves_when_nobody_can_hear_where(tmp_path: Path, redirection: str) -> None:
+def test_it_serves_when_nobody_can_hear_where(tmp_path: Path) -> None:
     command = [*classic_server(tmp_path, port=free_port()), "--log-format", "json"]
-    with subprocess.Popen(
-        ["sh", "-c", f'exec "$@" {redirection}', "sh", *command], stderr=subprocess.PIPE, text=True
-    ) as server:
+    with (
+        Path("/dev/full").open("wb") as full,
+        subprocess.Popen(command, stdout=full, stderr=subprocess.PIPE, text=True) as server,
+    ):
         assert server.stderr is not None
         assert any('"serving"' in line for line in server.stderr)
         server.send_signal(signal.SIGTERM)

@@ -304,12 +304,13 @@ async def test_a_newer_fetch_does_not_undo_a_proof() -> None:
     """It may be handled when the older reader's end has come, and nobody has looked at it yet."""
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        reader = socket.create_connection(listener.getsockname())
-        accepted, _ = listener.accept()
+        listener.setblocking(False)
+        reader = await Peer.connect(listener.getsockname())
+        accepted, _ = await loop.sock_accept(listener)
     channel = Channel(loop, accepted)
     channel.send(b"the answer")
     channel.half_close()
-    assert reader.recv(100) == b"the answer"
+    assert await reader.receive_all() == b"the answer"
     reader.close()
     await channel.readable()
     channel.interrupt()
