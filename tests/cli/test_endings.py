@@ -217,6 +217,23 @@ def test_a_reader_that_leaves_is_no_error(friends: tuple[Member, Member], comman
         assert b"Traceback" not in process.stderr.read()
 
 
+@pytest.mark.parametrize(
+    ("words", "code"), [("read", 0), ("whoami", 0), ("send NAME hello", 0), ("send NAME", 2), ("leave", 2)]
+)
+def test_without_a_standard_input(friends: tuple[Member, Member], words: str, code: int) -> None:
+    alice, bob = friends
+    closed = subprocess.run(
+        ["sh", "-c", f'"$0" {words.replace("NAME", bob.name)} <&-', HUSH],
+        env={**os.environ, **alice.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert closed.returncode == code, closed.stderr
+    assert "Traceback" not in closed.stderr
+
+
 def test_what_was_not_written_stays_unread(friends: tuple[Member, Member]) -> None:
     alice, bob = friends
     assert bob("send", alice.name, "important").code == 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hushpost.cli import words
-from hushpost.cli.desk import Desk, asker, qr_code, stdin_text
+from hushpost.cli.desk import Desk, asker, is_terminal, qr_code, stdin_text
 from hushpost.cli.options import command_with
 from hushpost.errors import LinkError, ProfileError, Unreachable, UsageError
 from hushpost.untrusted import printable
@@ -79,7 +79,7 @@ def whoami(desk: Desk) -> None:
     """Show your name and your link, with a QR code on a terminal."""
     me = desk.run(lambda client: client.whoami())
     _introduce(desk, me)
-    if sys.stdout.isatty() and not desk.as_json:
+    if is_terminal(sys.stdout) and not desk.as_json:
         typer.echo("\n" + qr_code(str(me.link)))
 
 
@@ -138,7 +138,7 @@ def leave(
     """
     name = desk.run(lambda client: client.whoami()).name
     if not yes:
-        if not sys.stdin.isatty():
+        if not is_terminal(sys.stdin):
             raise UsageError("leaving is for ever and nobody is here to ask", hint="say so with --yes")
         typed = typer.prompt("Leaving is for ever. Type your name to go on", err=True)
         if typed != name:
@@ -209,7 +209,7 @@ class _PhraseFile:
 
 def _read_phrase(path: Path | None) -> str:
     """Never from the arguments, which every user of the machine can list."""
-    if path is None and sys.stdin.isatty():
+    if path is None and is_terminal(sys.stdin):
         return str(typer.prompt("Recovery phrase", hide_input=True, err=True))
     if path is None or path == STDIN:
         return stdin_text()

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
 
 import msgspec
 import typer
@@ -65,7 +65,7 @@ class Desk(msgspec.Struct, frozen=True):
     @contextlib.contextmanager
     def busy(self, doing: str) -> Iterator[None]:
         """Show on stderr that something takes its time, if that is a terminal."""
-        if not doing or not sys.stderr.isatty():
+        if not doing or not is_terminal(sys.stderr):
             yield
             return
         from rich.console import Console
@@ -82,13 +82,18 @@ class Desk(msgspec.Struct, frozen=True):
         typer.echo(sentence, err=True)
 
 
+def is_terminal(*streams: TextIO | None) -> bool:
+    """Whether a person is at all of these. One that the caller has closed is None."""
+    return all(stream is not None and stream.isatty() for stream in streams)
+
+
 def asker(folder: Path, *, may_be_new: bool) -> Ask | None:
     """How to ask for the passphrase of a profile; None where no person is at a terminal.
 
     Where a passphrase will be needed, it is asked for now: Ctrl-C ends a prompt only while nothing else waits
     for the answer. It is asked once in a process: what a new one has locked, it opens.
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not is_terminal(sys.stdin, sys.stderr):
         return None
     from hushpost.client.profiles import ProfileFiles
     from hushpost.client.vault import Asking, Vault, key_source
@@ -117,8 +122,10 @@ def stdin_text() -> str:
     """What is piped in, less one newline at its end.
 
     Raises:
-        UsageError: too long for any text, or not UTF-8.
+        UsageError: too long for any text, or not UTF-8, or closed.
     """
+    if sys.stdin is None:
+        raise UsageError("standard input is closed", hint="give the text as an argument, or pipe it in")
     raw = sys.stdin.buffer.read(MAX_STDIN)
     if len(raw) == MAX_STDIN:
         raise UsageError("a text has less than 1 MiB", hint="split it")

@@ -11,7 +11,7 @@ import typer
 
 from hushpost.cli import words
 from hushpost.cli.completion import Who
-from hushpost.cli.desk import Desk, qr_code
+from hushpost.cli.desk import Desk, is_terminal, qr_code
 from hushpost.cli.options import command_with
 from hushpost.client.values import Contact, Trust
 from hushpost.errors import Untrusted
@@ -100,9 +100,9 @@ def verify(
     if not desk.as_json:
         typer.echo(f"{words.who(contact)}: the safety number that both of you should see:\n")
         typer.echo(words.groups(number) + "\n")
-        if sys.stdout.isatty():
+        if is_terminal(sys.stdout):
             typer.echo(qr_code(number) + "\n")
-        if not confirm and contact.trust is not Trust.VERIFIED and _both_terminals():
+        if not confirm and contact.trust is not Trust.VERIFIED and is_terminal(sys.stdin, sys.stdout):
             confirm = typer.confirm("Do they see the same number, told by themselves and not by a message?")
     if confirm:
         contact = desk.run(lambda client: client.verify(contact.account))
@@ -124,7 +124,3 @@ def _change(desk: Desk, who: str, change: Callable[[Client, AccountId], Awaitabl
 
 def _tell(desk: Desk, done: str, contact: Contact) -> None:
     desk.say(f"{done}: {words.who(contact)}", **words.person(contact))
-
-
-def _both_terminals() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
