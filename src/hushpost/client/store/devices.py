@@ -7,6 +7,7 @@ the hashes of those before it: who names one of these knows an older state of th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hushpost.client.store.database import Database
 from hushpost.crypto.identity import Device, Manifest, ManifestHash
@@ -91,7 +92,7 @@ class ManifestTable:
         row = self._db.row(
             "SELECT raw FROM manifest WHERE account = ? ORDER BY version DESC LIMIT 1", account
         )
-        return Manifest.decode(row[0]) if row else None
+        return _manifest(row[0]) if row else None
 
     def version_of(self, account: AccountId, named: ManifestHash) -> int | None:
         """Which of the account's manifests is called so. None: none that we know."""
@@ -166,12 +167,22 @@ class DeviceTable:
         return tuple(map(_device, rows))
 
 
+# Reading one costs hashes and checks of keys, and one conversation reads the same few for every message.
+_manifest = lru_cache(maxsize=64)(Manifest.decode)
+_seal = lru_cache(maxsize=256)(SealPrekey.decode)
+
+
+@lru_cache(maxsize=256)
+def _listed(raw: bytes) -> Device:
+    return Device.decode(Reader(raw))
+
+
 def _device(row: Row) -> PeerDevice:
     account, raw, listed, seal, *numbers = row
     return PeerDevice(
         AccountId(account),
-        Device.decode(Reader(raw)),
+        _listed(raw),
         bool(listed),
-        None if seal is None else SealPrekey.decode(seal),
+        None if seal is None else _seal(seal),
         *numbers,
     )

@@ -5,6 +5,7 @@ Normative text: docs/spec/keys.md, section "Kinds of keys".
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar
 
 from hushpost.crypto.primitives import DhKey, Label, SigningSecret, VerifyKey, digest
@@ -78,6 +79,7 @@ def account_fingerprint(account_key: AccountKey, recovery_key: RecoveryKey) -> A
     return AccountFingerprint(digest(Label.ACCOUNT, account_key, recovery_key))
 
 
+@lru_cache(maxsize=1024)  # asked for again and again, of the same few devices
 def device_id(signing_key: DeviceKey, dh_key: DeviceDhKey) -> DeviceId:
     """The device that has these keys."""
     return DeviceId(digest(Label.DEVICE, signing_key, dh_key)[: DeviceId.SIZE])
