@@ -51,7 +51,11 @@ def test_it_is_not_inherited(tmp_path: Path) -> None:
     path = tmp_path / "receiver.lock"
     lease = Lease(path)
     assert lease.take()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
+    wait = [sys.executable, "-c", "print(flush=True); input()"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(wait, stdin=pipe, stdout=pipe, close_fds=False) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # until then it may still be closing what it must not keep
         lease.release()
         assert Lease(path).take()
         child.communicate(b"\n")
