@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import accepts, contents, envelopes, fetches, first_message, idle, post_store, sends
+from benchmarks import (
+    accepts,
+    contents,
+    envelopes,
+    fetches,
+    filestream,
+    first_message,
+    idle,
+    post_store,
+    sends,
+)
 
 
 class Benchmark(StrEnum):
@@ -20,6 +30,7 @@ class Benchmark(StrEnum):
     IDLE = "idle"
     FIRST_MESSAGE = "first-message"
     ENVELOPES = "envelopes"
+    FILESTREAM = "filestream"
     POST_STORE = "post-store"
 
 
@@ -31,6 +42,7 @@ MAINS = {
     Benchmark.IDLE: idle.main,
     Benchmark.FIRST_MESSAGE: first_message.main,
     Benchmark.ENVELOPES: envelopes.main,
+    Benchmark.FILESTREAM: filestream.main,
     Benchmark.POST_STORE: post_store.main,
 }
 

@@ -146,6 +146,12 @@ def test_a_whole_part_of_another_size_is_refused(size: int) -> None:
         seal_part(PartSealer.begin(KEY, BLOB, LAST), LAST, bytes(size), bytearray(LAST.sealed_size))
 
 
+def test_a_byte_more_than_full_chunks_is_refused() -> None:
+    part = Part(0, 2, 2 * CHUNK, last=False)
+    with pytest.raises(ValueError, match="more or less"):
+        seal_part(PartSealer.begin(KEY, BLOB, part), part, bytes(2 * CHUNK + 1), bytearray(part.sealed_size))
+
+
 def test_a_buffer_of_another_size_is_refused() -> None:
     for size in (0, SEALED_CHUNK - 1, SEALED_CHUNK + 1):
         with pytest.raises(ValueError, match="buffer"):

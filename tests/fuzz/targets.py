@@ -26,6 +26,7 @@ from hushpost.wire.connection import BadRequest, ServerConnection
 from hushpost.wire.frames import EndOfStream, FrameDecoder, Limits, RequestHeader, ResponseHeader
 from hushpost.wire.messages import Error, ErrorCode, RequestMessage
 from hushpost.wire.states import State
+from tests.fuzz.files import files
 from tests.wire.events import Outcome, cut, decode, single_bytes
 from tests.wire.talk import PATH, Connection, ask_everything, pair
 
@@ -95,6 +96,7 @@ TARGETS: dict[str, Target] = {
     "messages": messages,
     "connection": connection,
     "envelopes": envelopes,
+    "files": files,
 }
 
 
