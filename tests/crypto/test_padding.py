@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hushpost.crypto.padding import LAST_DOUBLED, SMALLEST, pad, padded_size, unpad
+from hushpost.crypto.padding import LAST_DOUBLED, SMALLEST, pad, padded_size, padme, unpad
 
 contents = st.one_of(
     st.binary(max_size=700),
@@ -50,6 +50,14 @@ def test_sizes_never_shrink_and_cost_little(size: int) -> None:
 )
 def test_the_steps(size: int, padded: int) -> None:
     assert padded_size(size) == padded
+
+
+@pytest.mark.parametrize(
+    ("size", "padded"),
+    [(1, 1), (2, 2), (9, 10), (255, 256), (257, 272), (65_537, 67_584), (2**40 + 1, 2**40 + 2**34)],
+)
+def test_the_steps_of_padme(size: int, padded: int) -> None:
+    assert padme(size) == padded == padme(padded)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from hushpost.crypto.primitives import (
     HPKE_OVERHEAD,
     LOW_ORDER_ED25519,
     LOW_ORDER_X25519,
+    TAG_SIZE,
+    ChunkCipher,
     DhKey,
     Label,
     P,
@@ -152,6 +154,19 @@ def test_a_signature_has_one_spelling() -> None:
     raw = SIGNER.sign(Label.CONSENT)
     other = raw[:32] + le(int.from_bytes(raw[32:], "little") + order)
     assert not verify(VerifyKey(SIGNER.public_bytes()), Signature(other), Label.CONSENT)
+
+
+@given(st.binary(max_size=100))
+def test_a_cipher_between_buffers_seals_the_same(text: bytes) -> None:
+    key, nonce = Secret(bytes(range(32))), bytes(range(12))
+    cipher, sealed, back = ChunkCipher(key), bytearray(len(text) + TAG_SIZE), bytearray(len(text))
+    cipher.seal(nonce, text, sealed)
+    assert sealed == seal(key, nonce, text, b"")
+    cipher.unseal(nonce, sealed, back)
+    assert back == text
+    sealed[-1] ^= 1
+    with pytest.raises(Undecryptable):
+        cipher.unseal(nonce, sealed, back)
 
 
 @given(st.binary(max_size=300), st.binary(max_size=30), st.data())
