@@ -14,7 +14,7 @@ from hushpost.cli.completion import Who
 from hushpost.cli.desk import Desk, stdin_text
 from hushpost.cli.options import command_with
 from hushpost.client.values import Contact, Delivery, Message, Trust
-from hushpost.errors import ExitCode, HushpostError
+from hushpost.errors import ExitCode, HushpostError, Unreachable
 from hushpost.untrusted import printable
 
 if TYPE_CHECKING:
@@ -48,9 +48,10 @@ def send(
     It is safe on this machine at once; what is printed is how far it came.
 
     Exit code 14: not as far as was waited for; it goes on with the next command that reaches the server.
+    Other codes: it is queued, and something has to be put right first.
     """
     content = stdin_text() if text is None else text
-    contact, message, why = desk.run(lambda client: _send(client, who, content, wait, timeout), "sending")
+    contact, message, problem = desk.run(lambda client: _send(client, who, content, wait, timeout), "sending")
     desk.say(
         f"{words.sent(message.delivery)} ({message.id})",
         id=str(message.id),
@@ -64,22 +65,26 @@ def send(
         desk.notice(
             f"note: {words.who(contact)}: nobody has checked that this key is theirs: see hush verify"
         )
-    for each in (message.remark, why):
-        if each:
-            desk.notice(f"note: {printable(each)}")
+    if message.remark:
+        desk.notice(f"note: {printable(message.remark)}")
     if message.delivery is Delivery.FAILED:
         raise typer.Exit(ExitCode.FAILED)
-    if not _is_enough(message.delivery, wait):
-        raise typer.Exit(ExitCode.PENDING)
+    if _is_enough(message.delivery, wait):
+        return
+    if problem is not None and not isinstance(problem, Unreachable):
+        raise problem  # time alone does not mend this one
+    if problem is not None:
+        desk.notice(f"note: {printable(str(problem))}")
+    raise typer.Exit(ExitCode.PENDING)
 
 
 async def _send(
     client: Client, who: str, text: str, wait: Wait, seconds: float
-) -> tuple[Contact, Message, str]:
+) -> tuple[Contact, Message, HushpostError | None]:
     """The contact, the message as it stands at last, and why it did not come further, if that is known."""
     contact = await client.contact(who)
     message = await client.send(contact.account, text)
-    why = ""
+    problem: HushpostError | None = None
     if wait is not Wait.NONE:
         try:
             async with asyncio.timeout(seconds):
@@ -87,10 +92,10 @@ async def _send(
                 if not _is_enough((await client.message(message.id)).delivery, wait):
                     await client.reached(message.id, Delivery(wait))
         except TimeoutError:
-            why = f"this took longer than {seconds:g} seconds"
+            problem = Unreachable(f"this took longer than {seconds:g} seconds")
         except HushpostError as error:
-            why = str(error)
-    return contact, await client.message(message.id), why
+            problem = error
+    return contact, await client.message(message.id), problem
 
 
 def _is_enough(delivery: Delivery, wait: Wait) -> bool:

@@ -110,7 +110,7 @@ def groups(digits: str, size: int = 5, in_row: int = 4) -> str:
 def sent(delivery: Delivery) -> str:
     """What `send` says about a message."""
     return {
-        Delivery.QUEUED: "queued: safe here, and goes out when the server can be reached",
+        Delivery.QUEUED: "queued: safe here, and nowhere else yet",
         Delivery.ACCEPTED: "accepted: the server keeps it until it is fetched",
         Delivery.DELIVERED: "delivered",
         Delivery.FAILED: "failed",

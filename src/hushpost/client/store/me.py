@@ -86,9 +86,10 @@ class Position:
         """Whether the server remembers more acknowledged than was ever committed here.
 
         Only what is committed gets acknowledged. So it was another copy of this database that did it, and its
-        ratchets are ahead of ours. After a change of epoch the numbers cannot be compared.
+        ratchets are ahead of ours. After a change of epoch the numbers cannot be compared; but where nothing
+        was ever committed, there can be nothing acknowledged.
         """
-        return epoch == self.epoch and acknowledged > self.committed
+        return self.epoch in {epoch, NO_EPOCH} and acknowledged > self.committed
 
 
 @dataclass(frozen=True, slots=True)
