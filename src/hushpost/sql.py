@@ -108,9 +108,7 @@ def check_library() -> None:
         )
 
 
-def connect(
-    path: Path, mode: str = "rw", *, immutable: bool = False, key: bytes | None = None
-) -> Connection:
+def connect(path: Path, mode: str = "rw", *, immutable: bool = False, key: bytes | None = None) -> Connection:
     """Open an existing database; the connection may be handed from thread to thread.
 
     Args:
