@@ -50,8 +50,7 @@ class Person:
         self.link = ""
 
     def join(self, invitation: str) -> None:
-        self.run("join", invitation, "--name", self.name)
-        (me,) = self.run("whoami")
+        (me,) = self.run("join", invitation, "--name", self.name)
         self.account, self.link = me["account"], me["link"]
 
     def run(self, *arguments: str) -> list[dict[str, Any]]:

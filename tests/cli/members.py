@@ -38,8 +38,7 @@ class Member:
     def join(self, invitation: str) -> None:
         """Become a member."""
         [joined] = self("join", invitation, "--name", self.name, "--json").lines
-        [me] = self("whoami", "--json").lines
-        self.link, self.phrase, self.account = joined["link"], joined["recovery_phrase"], me["account"]
+        self.link, self.phrase, self.account = joined["link"], joined["recovery_phrase"], joined["account"]
 
 
 def invitation(data: Path, uses: int = 1000) -> str:

@@ -62,6 +62,7 @@ def join(
         f"joined {link_host(joined.link.host)}:{joined.link.port} as {printable(name)}\n"
         f"your link, for people who should know that it is you:\n    {joined.link}",
         name=name,
+        account=str(joined.link.account.id),
         link=str(joined.link),
         **phrase,
     )
