@@ -18,8 +18,7 @@ from cryptography.x509.oid import NameOID
 from hushpost.client.link import ALPN, Address
 from hushpost.crypto.identity import LeafKeyDigest, ServerSecret, ServerStatement
 from hushpost.errors import ProtocolError
-from hushpost.wire.connection import BadRequest, ServerConnection
-from hushpost.wire.frames import EndOfStream
+from hushpost.wire.connection import ServerConnection
 from hushpost.wire.messages import EventMessage, Hello, HelloAnswer, RequestMessage, ResponseMessage
 
 EPOCH = bytes(16)
@@ -83,7 +82,7 @@ class FakeServer:
             while data := await reader.read(65536):
                 wire.receive_data(data)
                 while (event := wire.next_event()) is not None:
-                    if isinstance(event, EndOfStream | BadRequest):
+                    if not isinstance(event, RequestMessage):
                         return
                     self.seen.append(event)
                     for reply in self.script(event):

@@ -57,7 +57,6 @@ from hushpost.stores.base import (
 from hushpost.stores.memory import MemoryBlobs
 from hushpost.stores.post.memory import MemoryPost
 from hushpost.wire.connection import BadRequest, ServerConnection
-from hushpost.wire.frames import EndOfStream
 from hushpost.wire.messages import (
     Acknowledge,
     Acknowledged,
@@ -207,11 +206,11 @@ class Peer:
         while data := await reader.read(1 << 16):
             self.wire.receive_data(data)
             while (event := self.wire.next_event()) is not None:
-                if isinstance(event, EndOfStream):
-                    return
                 if isinstance(event, BadRequest):
                     self.writer.write(self.wire.send(event.answer))
                     continue
+                if not isinstance(event, RequestMessage):
+                    return
                 self.server.seen.append(event)
                 answer = await self.answer(event)
                 if self.server.drop_answers and isinstance(event, Register):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from vodozemac import AnyOlmMessage
 
@@ -28,7 +28,7 @@ from hushpost.wire.messages import Error, ErrorCode, RequestMessage
 from hushpost.wire.states import State
 from tests.fuzz.files import files
 from tests.wire.events import Outcome, cut, decode, single_bytes
-from tests.wire.talk import PATH, Connection, ask_everything, pair
+from tests.wire.talk import PATH, Connection, ask_everything, pair, take_down
 
 Target = Callable[[bytes], None]
 
@@ -107,7 +107,7 @@ def _converse(end: Connection, pieces: Iterable[bytes], *, refuse: bool) -> list
         end.receive_data(piece)
         if not piece:
             end.receive_eof()
-        failure = _failure(lambda: events.extend(_drain(end, refuse=refuse)))
+        failure = _failure(lambda: _drain(end, events, refuse=refuse))
         if failure:
             assert _failure(end.next_event) == failure, "a failed connection came back to life"
             assert end.buffered == 0, "a failed connection keeps something"
@@ -117,9 +117,9 @@ def _converse(end: Connection, pieces: Iterable[bytes], *, refuse: bool) -> list
     return events
 
 
-def _drain(end: Connection, *, refuse: bool) -> Iterator[object]:
+def _drain(end: Connection, events: list[object], *, refuse: bool) -> None:
     while (event := end.next_event()) is not None:
-        yield event
+        take_down(events, event)
         if isinstance(event, EndOfStream):
             return
         if refuse and isinstance(event, RequestMessage):

@@ -38,7 +38,6 @@ from hushpost.stores.base import Invitation, PostOffice, StoreLimits
 from hushpost.stores.memory import MemoryBlobs
 from hushpost.stores.post.memory import MemoryPost
 from hushpost.wire.connection import ClientConnection
-from hushpost.wire.frames import EndOfStream
 from hushpost.wire.limits import HEADER_SIZE
 from hushpost.wire.messages import (
     Authenticate,
@@ -241,7 +240,7 @@ class Client:
                 self.wire.receive_data(data)
             else:
                 return None
-        return None if isinstance(message, EndOfStream) else message
+        return message if isinstance(message, ResponseMessage | EventMessage) else None
 
     async def answer(self, number: int) -> ResponseMessage:
         """The answer to this request; what comes before it is kept."""

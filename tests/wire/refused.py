@@ -11,7 +11,14 @@ from __future__ import annotations
 import msgspec
 
 from hushpost.wire.frames import RequestHeader, ResponseHeader
-from hushpost.wire.limits import HEADER_SIZE, MAX_DEVICES, MAX_EARLY_PAYLOAD, MAX_PAYLOAD
+from hushpost.wire.limits import (
+    HEADER_SIZE,
+    MAX_DEVICES,
+    MAX_EARLY_PAYLOAD,
+    MAX_PART_HEAD,
+    MAX_PART_PAYLOAD,
+    MAX_PAYLOAD,
+)
 from hushpost.wire.messages import ErrorCode
 from hushpost.wire.states import State
 from tests.wire.talk import DEVICE, EPOCH, request_frame, response_frame
@@ -27,6 +34,11 @@ Case = tuple[str, State, bytes, str, str]
 
 def packed(*fields: object) -> bytes:
     return msgspec.msgpack.encode(fields)
+
+
+def carrying(head: bytes, data: bytes) -> bytes:
+    """The payload of a message that carries data."""
+    return len(head).to_bytes(2, "little") + head + data
 
 
 HELLO_OF_A_DEVICE = request_frame(110, packed(9, bytes(32)))
@@ -50,10 +62,37 @@ def to_server() -> list[Case]:
     def keys(name: str, account: bytes = b"") -> bytes:
         return request_frame(102, packed(9, account, name, 0, []))
 
+    def put(*fields: object, data: bytes = b"", device: bytes = DEVICE) -> bytes:
+        return request_frame(121, carrying(packed(*fields), data), device)
+
     early_usage = request_frame(114, packed(9), NO_DEVICE)
     big_early = RequestHeader(NO_DEVICE, 3, 100, MAX_EARLY_PAYLOAD + 1).encode()
     big = RequestHeader(DEVICE, 3, 103, MAX_PAYLOAD + 1).encode()
+    big_part = RequestHeader(DEVICE, 3, 121, MAX_PART_PAYLOAD + 1).encode()
+    early_part = RequestHeader(NO_DEVICE, 3, 121, MAX_EARLY_PAYLOAD + 1).encode()
+    long_head = packed(9, ID, 0, bytes(32), bytes(MAX_PART_HEAD))
     return [
+        ("a part above the limit", ready, big_part, "frame", FAILS),
+        ("a part above the early limit", early, early_part, "frame", FAILS),
+        ("a head that is not whole", ready, request_frame(121, b"\x03\0" + packed(9)), "frame", FAILS),
+        ("a head above the limit", ready, request_frame(121, carrying(long_head, b"")), "frame", FAILS),
+        ("no head", ready, request_frame(121, b""), "number", FAILS),
+        ("a part without a digest", ready, put(9, ID, 0, data=b"data"), "payload", malformed),
+        (
+            "a part before authentication",
+            early,
+            put(9, ID, 0, bytes(32), data=b"data", device=NO_DEVICE),
+            "state",
+            unexpected,
+        ),
+        (
+            "the same release token twice",
+            ready,
+            request_frame(125, packed(9, ID, [bytes(32)] * 2)),
+            "payload",
+            malformed,
+        ),
+        ("a blob of no bytes", ready, request_frame(122, packed(9, ID, 0)), "payload", malformed),
         ("a registration above the early limit", early, big_early, "frame", FAILS),
         ("a payload above the limit", ready, big, "frame", FAILS),
         ("another version", ready, request_frame(114, packed(9), version=2), "version", FAILS),
@@ -185,5 +224,12 @@ def to_client() -> list[Case]:
             FAILS,
         ),
         ("a push before subscribing", State.READY, response_frame(2000, packed([envelope])), "state", FAILS),
+        (
+            "a part that nobody asked for",
+            on,
+            response_frame(1124, carrying(packed(8, 4, ID * 2), b"data")),
+            "open",
+            FAILS,
+        ),
         ("an unknown event", on, response_frame(2999, b"anything"), "code", SKIPPED),
     ]

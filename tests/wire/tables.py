@@ -16,7 +16,16 @@ import msgspec
 from msgspec import inspect as mi
 
 from hushpost.wire import limits
-from hushpost.wire.messages import ANSWERS, EVENTS, Error, Message, Part, RequestMessage, ResponseMessage
+from hushpost.wire.messages import (
+    ANSWERS,
+    CARRYING,
+    EVENTS,
+    Error,
+    Message,
+    Part,
+    RequestMessage,
+    ResponseMessage,
+)
 from hushpost.wire.states import SENDS, TRANSITIONS, Role, State
 
 PAGE = Path(__file__).parents[2] / "docs" / "spec" / "wire.md"
@@ -34,6 +43,8 @@ def shape(kind: mi.Type) -> str:
 @shape.register
 def _(kind: mi.IntType) -> str:
     assert kind.le is not None
+    if kind.ge:
+        return f"{kind.ge:,} to {kind.le:,}"
     return f"u{(kind.le + 1).bit_length() - 1}"
 
 
@@ -138,6 +149,8 @@ def messages() -> Iterator[str]:
 def _message(cls: type[Message]) -> Iterator[str]:
     yield f"### {cls.CODE} {cls.__name__}\n"
     yield f"{said(cls)[0]}\n"
+    if cls.CODE in CARRYING:
+        yield "Carries [data](#data).\n"
     yield from field_table(cls)
     yield ""
     for part in _parts(cls):

@@ -8,9 +8,10 @@ import msgspec
 
 from hushpost.errors import ProtocolError
 from hushpost.wire.connection import ClientConnection, ServerConnection
-from hushpost.wire.frames import EndOfStream, RequestHeader, ResponseHeader
+from hushpost.wire.frames import Chunk, EndOfStream, FrameEnd, RequestHeader, ResponseHeader
 from hushpost.wire.messages import (
     ANSWERS,
+    CARRYING,
     VERSION,
     Authenticate,
     Authenticated,
@@ -52,14 +53,14 @@ Connection = ClientConnection | ServerConnection
 def receive(connection: Connection, pieces: Iterable[bytes], *, eof: bool = False) -> list[object]:
     """Everything that comes out of these bytes; a failure stands last, as its sentence.
 
-    A failed connection must stay failed.
+    A failed connection must stay failed. Chunks, whose cutting depends on the pieces, are joined to bytes.
     """
     events: list[object] = []
     try:
         for piece in pieces:
             connection.receive_data(piece)
             while (event := connection.next_event()) is not None:
-                events.append(event)
+                take_down(events, event)
                 if isinstance(event, EndOfStream):
                     return events
         if eof:
@@ -70,13 +71,32 @@ def receive(connection: Connection, pieces: Iterable[bytes], *, eof: bool = Fals
     return events
 
 
+def take_down(events: list[object], event: object) -> None:
+    """Append an event; chunks that follow each other are one, and none is empty."""
+    if not isinstance(event, Chunk):
+        events.append(event)
+        return
+    assert event.data
+    joined = events.pop() if events and isinstance(events[-1], bytes) else b""
+    assert isinstance(joined, bytes)
+    events.append(joined + bytes(event.data))
+
+
+def arriving(*messages: Message) -> list[object]:
+    """The events that these messages are at the other end, with no data behind any."""
+    events: list[object] = []
+    for message in messages:
+        events += [message, FrameEnd()] if message.CODE in CARRYING else [message]
+    return events
+
+
 def step(client: ClientConnection, server: ServerConnection, message: Message) -> None:
     """Send one message from the end that it belongs to; exactly this arrives at the other."""
     if isinstance(message, RequestMessage):
-        assert receive(server, [client.send(message)]) == [message]
+        assert receive(server, [client.send(message)]) == arriving(message)
     else:
         assert isinstance(message, ResponseMessage | EventMessage)
-        assert receive(client, [server.send(message)]) == [message]
+        assert receive(client, [server.send(message)]) == arriving(message)
 
 
 def pair(until: State) -> tuple[ClientConnection, ServerConnection]:

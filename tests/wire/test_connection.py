@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -13,10 +13,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hushpost.errors import ProtocolError
 from hushpost.wire.connection import NO_DEVICE, BadRequest, ClientConnection, ServerConnection
-from hushpost.wire.frames import EndOfStream, RequestHeader
-from hushpost.wire.limits import MAX_EARLY_PAYLOAD, MAX_OPEN_REQUESTS, MAX_PAYLOAD
+from hushpost.wire.frames import Chunk, EndOfStream, FrameEnd, RequestHeader
+from hushpost.wire.limits import (
+    MAX_EARLY_PAYLOAD,
+    MAX_OPEN_REQUESTS,
+    MAX_PART_HEAD,
+    MAX_PAYLOAD,
+    PART_SIZE,
+)
 from hushpost.wire.messages import (
     ANSWERS,
+    CARRYING,
     EVENTS,
     REQUESTS,
     Authenticate,
@@ -24,11 +31,16 @@ from hushpost.wire.messages import (
     Error,
     ErrorCode,
     EventMessage,
+    GetPart,
     GetUsage,
     Hello,
     Leave,
     Left,
+    Message,
+    PartContent,
+    PartPut,
     Push,
+    PutPart,
     RequestMessage,
     ResponseMessage,
     SendEnvelope,
@@ -51,6 +63,7 @@ from tests.wire.talk import (
     HELLO_ANSWER,
     SUBSCRIBE,
     Connection,
+    arriving,
     pair,
     receive,
     request_frame,
@@ -61,6 +74,7 @@ from tests.wire.talk import (
 CASES = json.loads(VECTORS.read_text())["refused"]
 USAGE = request_frame(114, b"\x91\x09")
 SETTLED = [State.GREETING, State.READY, State.SUBSCRIBED]
+DATA = st.binary(max_size=600)
 PLACES = st.lists(st.integers(0, 9_000), max_size=12)
 SERVED = [each for each in REQUESTS.values() if each.CODE not in {100, 110, 111}]
 
@@ -85,7 +99,7 @@ def test_any_splitting_of_requests_gives_the_same(requests: list[RequestMessage]
     client, server = pair(State.READY)
     numbered = [msgspec.structs.replace(each, number=client.next_number()) for each in requests]
     data = b"".join(map(client.send, numbered))
-    assert receive(server, cut(data, places)) == numbered
+    assert receive(server, cut(data, places)) == arriving(*numbered)
     assert server.buffered == 0
 
 
@@ -361,6 +375,95 @@ def test_an_unknown_event_is_skipped_without_losing_its_neighbours() -> None:
         assert receive(client, pieces) == [UsageAnswer(9, {}), UsageAnswer(10, {})]
 
 
+def confirm(expected: list[object], event: object) -> None:
+    """This came, or a first piece of it."""
+    first = expected.pop(0)
+    if isinstance(first, bytes) and isinstance(event, bytes) and len(event) < len(first):
+        assert first.startswith(event)
+        expected.insert(0, first[len(event) :])
+    else:
+        assert event == first
+
+
+# -- data
+
+PUT = PutPart(9, bytes(16), 3, bytes(32))
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=2_000), PLACES)
+def test_data_comes_as_it_was_written_however_it_is_cut(data: bytes, places: list[int]) -> None:
+    client, server = pair(State.READY)
+    stream = client.send(PUT, len(data))
+    client.wrote(len(data))
+    stream += data + client.send(GetUsage(10))
+    expected = [PUT, data, FrameEnd(), GetUsage(10)] if data else [PUT, FrameEnd(), GetUsage(10)]
+    assert receive(server, cut(stream + data[:0], places)) == expected
+    assert server.buffered == server.to_come == 0
+
+
+def test_a_full_part_is_never_kept_whole() -> None:
+    client, server = pair(State.READY)
+    server.receive_data(client.send(PUT, PART_SIZE))
+    assert server.next_event() is None, "the first bytes of data are needed to know the head's end"
+    come = 0
+    most = server.buffered
+    while come < PART_SIZE:
+        piece = bytes(min(65_536, PART_SIZE - come))
+        server.receive_data(piece)
+        if come == 0:
+            assert server.next_event() == PUT
+            assert server.to_come == PART_SIZE
+        while isinstance(chunk := server.next_event(), Chunk):
+            come += len(chunk.data)
+            assert server.to_come == PART_SIZE - come
+        most = max(most, server.buffered)
+    assert isinstance(chunk, FrameEnd)
+    assert most <= 2 + MAX_PART_HEAD
+    assert receive(client, [server.send(PartPut(9))]) == [PartPut(9)]
+
+
+def test_the_data_of_a_bad_request_is_dropped() -> None:
+    _, server = pair(State.READY)
+    head = b"\x91\x09"  # a number, and nothing else
+    for data in (b"", b"data", bytes(5_000), bytes(2_000_000)):
+        payload = len(head).to_bytes(2, "little") + head + data
+        bad, then = receive(server, [request_frame(121, payload), request_frame(114, b"\x91\x0a")])
+        assert isinstance(bad, BadRequest)
+        assert then == GetUsage(10)
+        for number in (9, 10):
+            server.send(Error(number, ErrorCode.DENIED, "no"))
+
+
+def test_nothing_may_be_sent_while_data_is_missing() -> None:
+    client, server = pair(State.READY)
+    step(client, server, GetUsage(8))
+    step(client, server, GetPart(9, bytes(16), bytes(32), 0, 0))
+    stream = server.send(PartContent(9, 4, bytes(32)), 4)
+    with pytest.raises(RuntimeError, match="missing"):
+        server.send(UsageAnswer(8, {}))
+    server.wrote(3)
+    with pytest.raises(RuntimeError, match="more data"):
+        server.wrote(2)
+    server.wrote(1)
+    stream += b"part" + server.send(UsageAnswer(8, {}))
+    assert receive(client, [stream]) == [
+        PartContent(9, 4, bytes(32)),
+        b"part",
+        FrameEnd(),
+        UsageAnswer(8, {}),
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 600_000, PART_SIZE])
+def test_the_end_of_the_stream_inside_of_data_is_a_failure(size: int) -> None:
+    client, server = pair(State.READY)
+    stream = client.send(PUT, size) + bytes(size - 1)
+    *_, failure = receive(server, cut(stream, [70, 300, 70_000]), eof=True)
+    assert failure == "the stream ended in the middle of a frame"
+    assert server.state is State.FAILED
+
+
 class Conversation(RuleBasedStateMachine):
     """Both ends in random legal orders, the bytes cut anyhow and in flight for any time."""
 
@@ -382,8 +485,7 @@ class Conversation(RuleBasedStateMachine):
         if legal and self.client.open_requests < 5:
             request = data.draw(structs(data.draw(st.sampled_from(legal))))
             request = msgspec.structs.replace(request, number=self.client.next_number())
-            self.requests += self.client.send(request)
-            self.sent.append(request)
+            self.requests += self._written(self.client, request, data.draw(DATA), self.sent)
 
     @rule(size=st.integers(1, 3_000))
     def requests_arrive(self, size: int) -> None:
@@ -392,9 +494,9 @@ class Conversation(RuleBasedStateMachine):
             if isinstance(request, EndOfStream):
                 self.requests, self.sent = b"", []
                 break
-            assert request == self.sent.pop(0)
-            assert isinstance(request, RequestMessage)
-            self.open[request.number] = type(request)
+            confirm(self.sent, request)
+            if isinstance(request, RequestMessage):
+                self.open[request.number] = type(request)
 
     @rule(data=st.data(), refuse=st.booleans())
     def answer(self, data: st.DataObject, refuse: bool) -> None:
@@ -403,16 +505,24 @@ class Conversation(RuleBasedStateMachine):
         number = data.draw(st.sampled_from(sorted(self.open)))
         message = data.draw(structs(Error if refuse else ANSWERS[self.open.pop(number)]))
         self.open.pop(number, None)
-        self._tell(msgspec.structs.replace(message, number=number))
+        self._tell(msgspec.structs.replace(message, number=number), data.draw(DATA))
 
     @rule(data=st.data())
     def event(self, data: st.DataObject) -> None:
         if may_send(self.server.role, self.server.state, Push):
             self._tell(data.draw(structs(data.draw(st.sampled_from([Push, Taken])))))
 
-    def _tell(self, message: ResponseMessage | EventMessage) -> None:
-        self.answers += self.server.send(message)
-        self.told.append(message)
+    def _tell(self, message: ResponseMessage | EventMessage, content: bytes = b"") -> None:
+        self.answers += self._written(self.server, message, content, self.told)
+
+    def _written(self, end: Any, message: Message, content: bytes, expected: list[object]) -> bytes:
+        if message.CODE not in CARRYING:
+            expected.append(message)
+            return cast(bytes, end.send(message))
+        expected += [message, content, FrameEnd()] if content else [message, FrameEnd()]
+        head = cast(bytes, end.send(message, len(content)))
+        end.wrote(len(content))
+        return head + content
 
     @rule(size=st.integers(1, 3_000))
     def answers_arrive(self, size: int) -> None:
@@ -420,7 +530,7 @@ class Conversation(RuleBasedStateMachine):
         for message in receive(self.client, [piece]):
             if isinstance(message, EndOfStream):
                 break
-            assert message == self.told.pop(0)
+            confirm(self.told, message)
 
     @invariant()
     def they_agree_when_nothing_is_in_flight(self) -> None:

@@ -250,7 +250,7 @@ class Link(asyncio.Protocol):
                 return
             if isinstance(event, EventMessage):
                 self._push(event)
-            else:
+            elif isinstance(event, ResponseMessage):
                 self._slots.release()
                 future = self._waiting.pop(event.number, None)
                 if future is not None and not future.done():

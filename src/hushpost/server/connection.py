@@ -184,7 +184,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             while (event := wire.next_event()) is not None and not isinstance(event, EndOfStream):
                 whole = True
-                self._take(event)
+                if isinstance(event, RequestMessage | BadRequest):
+                    self._take(event)
         except ProtocolError:
             self._office.counts["protocol-errors"] += 1
             self._finish()

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from hushpost.errors import ProtocolError
-from hushpost.wire.limits import MAX_PAYLOAD
+from hushpost.wire.limits import MAX_PART_HEAD, MAX_PAYLOAD
 from hushpost.wire.messages import EVENTS, REQUESTS, RESPONSES, Message, RequestMessage
 
 M = TypeVar("M", bound=Message)
@@ -90,3 +90,24 @@ def request_number(payload: Buffer) -> int | None:
         return _number(payload).number
     except BAD_PAYLOAD:
         return None
+
+
+def encode_head(message: Message) -> bytes:
+    """The payload of a message that carries data, up to where that begins."""
+    fields = encode_message(message)
+    return len(fields).to_bytes(2, "little") + fields
+
+
+def split_head(payload: Buffer) -> tuple[Buffer, Buffer]:
+    """The fields of a message that carries data, and what is there of the data.
+
+    Args:
+        payload: as much of it as the largest head has, or all.
+
+    Raises:
+        ProtocolError: the head is larger than allowed, or than the payload.
+    """
+    end = 2 + int.from_bytes(payload[:2], "little")
+    if end > min(len(payload), 2 + MAX_PART_HEAD):
+        raise ProtocolError("the head of a payload is too large")
+    return payload[2:end], payload[end:]

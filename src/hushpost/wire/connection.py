@@ -4,6 +4,10 @@
     while (event := connection.next_event()) is not None: ...
     transport.write(connection.send(message))
 
+A message that carries data comes out when its fields are there; then the data comes as `Chunk`s, views of
+what was received last, and `FrameEnd`. It goes in with `send(message, size)`; then the caller writes so many
+bytes itself, and says so with `wrote`, before anything else may be sent.
+
 **The promise about bad input.** What a peer sends is a message that may come now, or it is answered, or it
 is the end of the connection. Answered (`BadRequest`) is a request in a proper frame whose number can be
 read: one that is malformed, unknown, or not allowed in this state. Everything else raises `ProtocolError`,
@@ -15,61 +19,40 @@ nothing.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, NoReturn, TypeVar
-
 import msgspec
 
-from hushpost.errors import ProtocolError
 from hushpost.wire.codec import (
     BAD_PAYLOAD,
     EVENT_DECODERS,
     REQUEST_DECODERS,
     RESPONSE_DECODERS,
+    encode_head,
     encode_message,
     request_number,
 )
-from hushpost.wire.frames import (
-    EndOfStream,
-    Frame,
-    FrameDecoder,
-    Limits,
-    RequestHeader,
-    ResponseHeader,
-)
-from hushpost.wire.limits import MAX_EARLY_PAYLOAD, MAX_OPEN_REQUESTS, MAX_PAYLOAD
+from hushpost.wire.end import NO_DEVICE, Buffer, End, Fields
+from hushpost.wire.frames import RequestHeader, ResponseHeader
+from hushpost.wire.limits import MAX_OPEN_REQUESTS
 from hushpost.wire.messages import (
     ANSWERS,
+    CARRYING,
     VERSION,
-    Authenticate,
-    Authenticated,
     Error,
     ErrorCode,
     EventMessage,
-    Message,
     RequestMessage,
     ResponseMessage,
 )
-from hushpost.wire.states import TRANSITIONS, Role, State
+from hushpost.wire.states import Role
 
-NO_DEVICE = bytes(16)
-"""The header's device id before authentication."""
+__all__ = ["NO_DEVICE", "BadRequest", "ClientConnection", "ServerConnection"]
 
 EVENT_CODES = range(2000, 3000)
 """A client skips those that it does not know: a server may tell more than there was when it was written."""
 
-E = TypeVar("E")
-Fields = tuple[Any, ...]
-"""A header as `struct` reads it; the last is the payload's size."""
-
-Buffer = bytes | bytearray | memoryview
-
-TOO_LARGE = "the payload is larger than the protocol allows"
 
 REQUEST_HEADER = RequestHeader.LAYOUT
 RESPONSE_HEADER = ResponseHeader.LAYOUT
-_LIMITS = Limits(max_payload=MAX_PAYLOAD, collect=MAX_PAYLOAD)
-_NOTHING = memoryview(b"")
-_END = EndOfStream()
 _SENTENCES = {
     ErrorCode.MALFORMED: "the request does not have the fields that it should have",
     ErrorCode.UNKNOWN_REQUEST: "this server does not know this request",
@@ -83,170 +66,7 @@ class BadRequest(msgspec.Struct, frozen=True):
     answer: Error
 
 
-def _decoder(header: type[RequestHeader | ResponseHeader]) -> FrameDecoder[RequestHeader | ResponseHeader]:
-    return FrameDecoder(header, _LIMITS)
-
-
-class _Connection(Generic[E]):
-    """What both ends share: cutting the stream into frames, the state, and failing for good."""
-
-    __slots__ = (
-        "_allowed",
-        "_at",
-        "_claimed",
-        "_decoder",
-        "_device",
-        "_ended",
-        "_failure",
-        "_header",
-        "_layout",
-        "_max_payload",
-        "_over",
-        "_state",
-        "_view",
-    )
-
-    role: ClassVar[Role]
-
-    def __init__(self, header: type[RequestHeader | ResponseHeader]) -> None:
-        self._header = header
-        self._layout = header.LAYOUT
-        self._decoder = _decoder(header)
-        self._view, self._at = _NOTHING, 0
-        self._ended = False
-        self._state = State.GREETING
-        self._allowed = TRANSITIONS[State.GREETING]
-        self._over = False
-        self._failure = ""
-        self._device = NO_DEVICE
-        self._claimed = NO_DEVICE
-        self._max_payload = MAX_EARLY_PAYLOAD
-
-    @property
-    def state(self) -> State:
-        return self._state
-
-    @property
-    def device(self) -> bytes:
-        """The authenticated device id; 16 zeros before."""
-        return self._device
-
-    @property
-    def buffered(self) -> int:
-        """Bytes kept inside, for tests of the limit."""
-        return self._decoder.buffered
-
-    @property
-    def inside_frame(self) -> bool:
-        """Whether a frame has begun to arrive and is not whole."""
-        return not self._decoder.between_frames
-
-    def receive_data(self, data: Buffer) -> None:
-        """Take the next bytes of the stream. They are not copied until `next_event` needs it.
-
-        Raises:
-            RuntimeError: the bytes before these were not wholly drained by `next_event`.
-        """
-        if self._at < len(self._view):
-            raise RuntimeError("call next_event until it returns None, then bring more data")
-        self._view, self._at = memoryview(data), 0
-
-    def receive_eof(self) -> None:
-        """The peer has ended its side of the stream."""
-        self._ended = True
-
-    def next_event(self) -> E | EndOfStream | None:
-        """What the peer has sent next, or None where more bytes are needed.
-
-        Nothing that is returned refers to the bytes that were received. `EndOfStream` comes again at
-        every later call.
-
-        Raises:
-            ProtocolError: the peer broke the protocol, now or before, or ended inside a frame.
-        """
-        while not self._over:
-            frame = self._next_whole() or self._next_collected()
-            if frame is not None:
-                event = self._interpret(*frame)
-                if event is not None:
-                    return event
-            elif not self._over:
-                return None
-        self._view, self._at = _NOTHING, 0
-        if self._failure:
-            raise ProtocolError(self._failure)
-        return _END
-
-    def _next_whole(self) -> tuple[Fields, Buffer] | None:
-        """The next frame if it lies in the received bytes as a whole, as most do: nothing is copied."""
-        start = self._at + self._layout.size
-        if start > len(self._view) or not self._decoder.between_frames:
-            return None
-        fields = self._layout.unpack_from(self._view, self._at)
-        end = start + fields[-1]
-        if end > len(self._view) or fields[-1] > self._max_payload:
-            return None
-        self._at = end
-        return fields, self._view[start:end]
-
-    def _next_collected(self) -> tuple[Fields, Buffer] | None:
-        """The same for a frame that comes in pieces: the decoder gets what it lacks, and no more."""
-        decoder = self._decoder
-        try:
-            while self._at < len(self._view):
-                piece = self._view[self._at : self._at + decoder.missing]
-                self._at += len(piece)
-                decoder.receive_data(piece)
-                event = decoder.next_event()
-                if isinstance(event, Frame):
-                    return msgspec.structs.astuple(event.header), event.payload
-                if decoder.missing > self._max_payload:
-                    raise ProtocolError(TOO_LARGE)
-            self._view, self._at = _NOTHING, 0
-            if self._ended:
-                decoder.receive_eof()
-                decoder.next_event()
-                self._enter(State.CLOSED)
-        except ProtocolError as failure:
-            self._fail(str(failure))
-        return None
-
-    def _interpret(self, fields: Fields, payload: Buffer) -> E | None:
-        """What a frame means; None: nothing."""
-        raise NotImplementedError
-
-    def _move(self, message: Message) -> None:
-        """Take the message's row in the table of states.
-
-        Raises:
-            RuntimeError: it has none; nothing was changed.
-        """
-        following = self._allowed.get(type(message))
-        if following is None:
-            raise RuntimeError(f"no {type(message).__name__} in the state {self._state.value}")
-        if following is self._state:
-            return
-        self._enter(following)
-        if type(message) is Authenticate:
-            self._claimed = message.device
-        elif type(message) is Authenticated:
-            self._device = self._claimed
-            self._max_payload = MAX_PAYLOAD
-
-    def _enter(self, state: State) -> None:
-        self._state = state
-        self._allowed = TRANSITIONS[state]
-        self._over = not self._allowed
-
-    def _fail(self, sentence: str) -> NoReturn:
-        self._enter(State.FAILED)
-        self._failure = sentence
-        self._view, self._at = _NOTHING, 0
-        self._decoder = _decoder(self._header)
-        raise ProtocolError(sentence) from None
-
-
-class ServerConnection(_Connection[RequestMessage | BadRequest]):
+class ServerConnection(End[RequestMessage | BadRequest]):
     """The server's end: requests come out, responses and events go in."""
 
     __slots__ = ("_open",)
@@ -263,19 +83,25 @@ class ServerConnection(_Connection[RequestMessage | BadRequest]):
         """How many requests await their answer."""
         return len(self._open)
 
-    def send(self, message: ResponseMessage | EventMessage) -> bytes:
-        """The bytes of an answer to an open request, or of an event.
+    def send(self, message: ResponseMessage | EventMessage, size: int = 0) -> bytes:
+        """The bytes of an answer to an open request, or of an event, without the data that it carries.
+
+        Args:
+            size: of that data.
 
         Raises:
-            RuntimeError: no such request is open, it is not answered like this, or the state forbids it.
+            RuntimeError: no such request is open, it is not answered like this, the state forbids it, or
+                data of the message before is missing.
             ValueError: the message is larger than a payload may be.
         """
-        payload = encode_message(message)
+        self._check_complete()
+        payload = encode_head(message) if message.CODE in CARRYING else encode_message(message)
         if isinstance(message, EventMessage):
             self._move(message)
         else:
             self._answer(message)
-        return RESPONSE_HEADER.pack(VERSION, message.CODE, len(payload)) + payload
+        self.to_write = size
+        return RESPONSE_HEADER.pack(VERSION, message.CODE, len(payload) + size) + payload
 
     def _answer(self, message: ResponseMessage) -> None:
         if message.number not in self._open:
@@ -293,6 +119,8 @@ class ServerConnection(_Connection[RequestMessage | BadRequest]):
             self._fail("the client does not speak version 3")
         if device != self._device:
             self._fail("the header's device id is not the authenticated one")
+        if code in CARRYING:
+            payload = self._take_head(payload)
         decode = REQUEST_DECODERS.get(code)
         if decode is None:
             return self._bad(payload, ErrorCode.UNKNOWN_REQUEST)
@@ -311,6 +139,7 @@ class ServerConnection(_Connection[RequestMessage | BadRequest]):
         if number is None:
             self._fail("a request without a number that can be read")
         self._note(number, None)
+        self._skip_data()
         return BadRequest(Error(number, error, _SENTENCES[error]))
 
     def _note(self, number: int, expected: type[ResponseMessage] | None) -> None:
@@ -321,7 +150,7 @@ class ServerConnection(_Connection[RequestMessage | BadRequest]):
         self._open[number] = expected
 
 
-class ClientConnection(_Connection[ResponseMessage | EventMessage]):
+class ClientConnection(End[ResponseMessage | EventMessage]):
     """The client's end: requests go in, their answers and events come out."""
 
     __slots__ = ("_last_number", "_open")
@@ -348,14 +177,19 @@ class ClientConnection(_Connection[ResponseMessage | EventMessage]):
                 self._last_number = number
                 return number
 
-    def send(self, message: RequestMessage) -> bytes:
-        """The bytes of a request.
+    def send(self, message: RequestMessage, size: int = 0) -> bytes:
+        """The bytes of a request, without the data that it carries.
+
+        Args:
+            size: of that data.
 
         Raises:
-            RuntimeError: its number is open, too many are, or the state forbids it.
+            RuntimeError: its number is open, too many are, the state forbids it, or data of the message
+                before is missing.
             ValueError: the message is larger than a payload may be.
         """
-        payload = encode_message(message)
+        self._check_complete()
+        payload = encode_head(message) if message.CODE in CARRYING else encode_message(message)
         if message.number in self._open:
             raise RuntimeError(f"request {message.number} is still open")
         if len(self._open) >= MAX_OPEN_REQUESTS:
@@ -363,7 +197,8 @@ class ClientConnection(_Connection[ResponseMessage | EventMessage]):
         device = self._device
         self._move(message)
         self._open[message.number] = ANSWERS[type(message)]
-        return REQUEST_HEADER.pack(device, VERSION, message.CODE, len(payload)) + payload
+        self.to_write = size
+        return REQUEST_HEADER.pack(device, VERSION, message.CODE, len(payload) + size) + payload
 
     def _interpret(self, fields: Fields, payload: Buffer) -> ResponseMessage | EventMessage | None:
         version, code, _ = fields
@@ -374,6 +209,8 @@ class ClientConnection(_Connection[ResponseMessage | EventMessage]):
         decode = RESPONSE_DECODERS.get(code)
         if decode is None:
             self._fail("a response with a code that does not exist")
+        if code in CARRYING:
+            payload = self._take_head(payload)
         try:
             answer = decode(payload)
         except BAD_PAYLOAD:

@@ -23,8 +23,11 @@ Id16OrEmpty = Annotated[bytes, Meta(max_length=16, extra={"or_empty": 16})]
 Nonce32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Hash32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Hash32OrEmpty = Annotated[bytes, Meta(max_length=32, extra={"or_empty": 32})]
+Token32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Token32OrEmpty = Annotated[bytes, Meta(max_length=32, extra={"or_empty": 32})]
 Signature64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
+
+BlobSize = Annotated[int, Meta(ge=1, le=limits.MAX_BLOB)]
 
 Header = Annotated[bytes, Meta(min_length=limits.HEADER_SIZE, max_length=limits.HEADER_SIZE)]
 Body = Annotated[bytes, Meta(min_length=1, max_length=limits.MAX_BODY)]
@@ -60,4 +63,4 @@ def distinct(values: list[bytes]) -> None:
     ValueError: something stands there twice.
     """
     if len(set(values)) != len(values):
-        raise ValueError("the same device twice")
+        raise ValueError("the same thing twice")

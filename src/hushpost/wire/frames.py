@@ -22,6 +22,9 @@ class Header(Protocol):
     SIZE: ClassVar[int]
 
     @property
+    def code(self) -> int: ...
+
+    @property
     def payload_size(self) -> int: ...
 
     @classmethod
@@ -110,11 +113,13 @@ class Limits(msgspec.Struct, frozen=True):
         collect: payloads up to here are handed out whole; this, or one header, is also the most
             that is ever buffered.
         prefix: of a larger payload, so many bytes come with `FrameStart`; at most `collect`.
+        streamed: payloads of these codes are not collected, either, if they are larger than `prefix`.
     """
 
     max_payload: int
     collect: int
     prefix: int = 0
+    streamed: frozenset[int] = frozenset()
 
 
 Event = Frame[H] | FrameStart[H] | Chunk | FrameEnd | EndOfStream
@@ -170,9 +175,18 @@ class FrameDecoder(Generic[H]):
         return self._header is None and not self._partial
 
     @property
+    def header(self) -> H | None:
+        """That of the frame that has begun and is not complete."""
+        return self._header
+
+    @property
     def missing(self) -> int:
-        """How many bytes the header, or the payload to be collected, lacks."""
-        expected = self._header_type.SIZE if self._header is None else self._header.payload_size
+        """How many bytes the header lacks, or the payload, or as much of it as is collected."""
+        if self._streaming:
+            return self._to_stream
+        expected = self._header_type.SIZE
+        if self._header is not None:
+            expected = self._limits.prefix if self._is_streamed(self._header) else self._header.payload_size
         return expected - len(self._partial)
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
@@ -207,7 +221,7 @@ class FrameDecoder(Generic[H]):
             if self._header.payload_size > self._limits.max_payload:
                 raise self._fail("the payload is larger than the protocol allows")
         header = self._header
-        if header.payload_size > self._limits.collect:
+        if self._is_streamed(header):
             prefix = self._take(self._limits.prefix)
             if prefix is None:
                 return self._starved(inside=True)
@@ -219,6 +233,10 @@ class FrameDecoder(Generic[H]):
             return self._starved(inside=True)
         self._header = None
         return Frame(header, payload)
+
+    def _is_streamed(self, header: H) -> bool:
+        limits = self._limits
+        return header.payload_size > (limits.prefix if header.code in limits.streamed else limits.collect)
 
     def _next_of_stream(self) -> Event[H] | None:
         if self._to_stream == 0:

@@ -68,3 +68,21 @@ MAX_TOLD = 64
 
 MAX_SENTENCE = 1_024
 """Characters of a text for people."""
+
+PART_SIZE = 4_129_792
+"""A full sealed part of a file: a nonce of 16 bytes and 63 chunks of 65,552. All but the last are full."""
+
+MAX_PART_HEAD = 256
+"""The fields of a message that carries data: 130 bytes today."""
+
+MAX_PART_PAYLOAD = 2 + MAX_PART_HEAD + PART_SIZE
+"""Of a message that carries a part. It passes through and is nowhere kept whole."""
+
+MAX_BLOB = 2**44 + 2**40
+"""All sealed parts of the largest file, with padding, tags and nonces."""
+
+MAX_RELEASES = 256
+"""Accounts that one blob can be for."""
+
+MAX_STATUS_PARTS = 16_384
+"""Parts in one status: 64 GiB of a file, and 557,056 bytes."""

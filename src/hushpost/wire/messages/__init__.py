@@ -35,6 +35,20 @@ from hushpost.wire.messages.base import (
     RequestMessage,
     ResponseMessage,
 )
+from hushpost.wire.messages.blobs import (
+    BlobCommitted,
+    BlobCreated,
+    BlobReleased,
+    BlobStatus,
+    CommitBlob,
+    CreateBlob,
+    GetBlobStatus,
+    GetPart,
+    PartContent,
+    PartPut,
+    PutPart,
+    ReleaseBlob,
+)
 from hushpost.wire.messages.keys import DeviceKeys, GetKeys, Keys, KeysPublished, PublishKeys, RetiredSeal
 from hushpost.wire.messages.mail import (
     Acknowledge,
@@ -53,6 +67,7 @@ from hushpost.wire.messages.mail import (
 
 __all__ = [
     "ANSWERS",
+    "CARRYING",
     "EVENTS",
     "REQUESTS",
     "RESPONSES",
@@ -62,13 +77,21 @@ __all__ = [
     "Acknowledged",
     "Authenticate",
     "Authenticated",
+    "BlobCommitted",
+    "BlobCreated",
+    "BlobReleased",
+    "BlobStatus",
+    "CommitBlob",
+    "CreateBlob",
     "DeviceKeys",
     "Envelopes",
     "Error",
     "ErrorCode",
     "EventMessage",
+    "GetBlobStatus",
     "GetEnvelopes",
     "GetKeys",
+    "GetPart",
     "GetUsage",
     "Hello",
     "HelloAnswer",
@@ -81,12 +104,16 @@ __all__ = [
     "ManifestPut",
     "Message",
     "Part",
+    "PartContent",
+    "PartPut",
     "PublishKeys",
     "Push",
     "PutManifest",
+    "PutPart",
     "Recipient",
     "Register",
     "Registered",
+    "ReleaseBlob",
     "RequestMessage",
     "ResponseMessage",
     "RetiredSeal",
@@ -113,6 +140,12 @@ ANSWERS: dict[type[RequestMessage], type[ResponseMessage]] = {
     PutManifest: ManifestPut,
     GetUsage: UsageAnswer,
     Leave: Left,
+    CreateBlob: BlobCreated,
+    PutPart: PartPut,
+    CommitBlob: BlobCommitted,
+    GetBlobStatus: BlobStatus,
+    GetPart: PartContent,
+    ReleaseBlob: BlobReleased,
 }
 """Each request, and what it is answered with unless with `Error`."""
 
@@ -122,3 +155,6 @@ _events: tuple[type[EventMessage], ...] = (Push, Taken)
 REQUESTS: dict[int, type[RequestMessage]] = {each.CODE: each for each in ANSWERS}
 RESPONSES: dict[int, type[ResponseMessage]] = {each.CODE: each for each in _responses}
 EVENTS: dict[int, type[EventMessage]] = {each.CODE: each for each in _events}
+
+CARRYING: frozenset[int] = frozenset({PutPart.CODE, PartContent.CODE})
+"""The codes of messages behind whose fields comes data: see `messages.blobs`."""
