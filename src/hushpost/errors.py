@@ -16,7 +16,8 @@
     │   ├── StoreUnusable            7   locked, corrupt, newer, foreign or unreadable; left untouched
     │   ├── StoreFailed              8   the disk failed while running: nothing more can be promised
     │   ├── StoreFull                5   a limit is reached; carries the reason and `retry_after`
-    │   │   └── RequestsFull         5   too many wait that came without a delivery token
+    │   │   ├── RequestsFull         5   too many wait that came without a delivery token
+    │   │   └── QuotaFull            5   an account's files are as many bytes as they may be
     │   ├── NameTaken, IdTaken       5
     │   ├── UnknownMailbox           5
     │   ├── UnknownAccount           5
@@ -25,6 +26,10 @@
     │   ├── StaleDevices, StaleSeal  5   what a sender knew is out of date; they carry what is newer
     │   ├── StaleManifest            5   somebody else appended first
     │   ├── TooManyKeys              5
+    │   ├── UnknownBlob              5   no such blob, or not with this token
+    │   ├── BlobConflict             5   something else is there, or somebody else is putting it
+    │   ├── BlobIncomplete           5   parts of a blob are missing, or not of the size that was told
+    │   ├── BadDigest                5   a part is not what its digest says
     │   └── BlobMissing              8   a stored envelope's content is gone from the disk
     ├── AddressUnavailable           9   the listening address cannot be had
     ├── Undecryptable               10   wrong key or damaged content
@@ -173,6 +178,10 @@ class RequestsFull(StoreFull):
     """As many envelopes of strangers wait as may; only the recipient can make room."""
 
 
+class QuotaFull(StoreFull):
+    """The files that an account has put are as many bytes as it may have; some expire every day."""
+
+
 class NameTaken(StoreError):
     """A name belongs to the first account that took it, for ever."""
 
@@ -259,6 +268,30 @@ class IdConflict(StoreError):
 
 class StaleId(StoreError):
     """The envelope id's time is too old, or too far ahead, to be checked for repeats."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class UnknownBlob(StoreError):
+    """No blob of this id, or none that this token is for: which of both is not told."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class BlobConflict(StoreError):
+    """Another blob has this id, another part is in this place, or somebody else is putting it."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class BlobIncomplete(StoreError):
+    """Not all parts are there, or they are not of the sizes that they should have."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class BadDigest(StoreError):
+    """The bytes of a part are not those that its digest is of. Nothing was kept."""
 
     exit_code = ExitCode.REFUSED
 
