@@ -8,24 +8,20 @@ that no envelope came to refer to; both go with the next sweep.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from hushpost.errors import BlobMissing, StoreError, StoreFailed, StoreFull
+from hushpost.errors import BlobMissing
 from hushpost.ids import BlobId
 from hushpost.stores.base import StoreLimits
+from hushpost.stores.disk import DiskThreads, opened, read_at, sync_folder, write_at
 from hushpost.stores.room import disk_room
 from hushpost.stores.rules import check_disk
-
-T = TypeVar("T")
 
 THREADS = 4
 """Enough to keep a disk busy; more would only take turns on it, and on the interpreter."""
@@ -58,7 +54,7 @@ class FileBlobs:
     def __init__(self, folder: Path, min_free_bytes: int = StoreLimits().min_free_bytes) -> None:
         self._folder = folder
         self._min_free = min_free_bytes
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="hush-blobs")
+        self._threads = DiskThreads(THREADS, "hush-blobs")
         self._growing: dict[BlobId, _Growth] = {}
         self._making = threading.Lock()
         self._made = False
@@ -75,7 +71,7 @@ class FileBlobs:
 
         self._growing[blob] = _Growth(size)
         try:
-            await self._run(run)
+            await self._threads.run(run)
         except BaseException:
             self._growing.pop(blob, None)
             raise
@@ -83,50 +79,42 @@ class FileBlobs:
     async def write(self, blob: BlobId, offset: int, data: memoryview) -> None:
         def run() -> None:
             # No O_CREAT: a write that comes after `discard` must not bring the file back.
-            with _opened(self._part(blob), os.O_WRONLY) as file:
-                done = 0
-                while done < len(data):
-                    done += os.pwrite(file, data[done:], offset + done)
+            with opened(self._part(blob), os.O_WRONLY) as file:
+                write_at(file, [data], offset)
 
-        await self._run(run)
+        await self._threads.run(run)
         growth = self._growing.setdefault(blob, _Growth())
         growth.promised = max(0, growth.promised - len(data))
         growth.unflushed += len(data)
         if growth.unflushed >= FLUSH_EVERY and (growth.flush is None or growth.flush.done()):
             self._raise_failed(growth)
-            growth.flush = self._start(lambda: self._flush(blob))
+            growth.flush = self._threads.start(lambda: self._flush(blob))
             growth.unflushed = 0
 
     async def finish(self, blob: BlobId, size: int) -> None:
         def run() -> None:
             part, final = self._part(blob), self._final(blob)
-            with _opened(part, os.O_WRONLY) as file:
+            with opened(part, os.O_WRONLY) as file:
                 if os.fstat(file).st_size != size:
                     raise BlobMissing("this blob is not as long as was said")
                 os.fsync(file)
             part.rename(final)
             # The new name is an entry of the inner folder, which may itself be new in the outer one.
             for folder in (final.parent, self._folder):
-                _sync_folder(folder)
+                sync_folder(folder)
 
         growth = self._growing.pop(blob, _Growth())
         if growth.flush is not None:
             await asyncio.wait([growth.flush])
             self._raise_failed(growth)
-        await self._run(run)
+        await self._threads.run(run)
 
     async def read_into(self, blob: BlobId, offset: int, buffer: memoryview) -> int:
         def run() -> int:
-            with _opened(self._final(blob), os.O_RDONLY) as file:
-                done = 0
-                while done < len(buffer):
-                    count = os.preadv(file, [buffer[done:]], offset + done)
-                    if not count:
-                        break
-                    done += count
-                return done
+            with opened(self._final(blob), os.O_RDONLY) as file:
+                return read_at(file, buffer, offset)
 
-        return await self._run(run)
+        return await self._threads.run(run)
 
     async def discard(self, blobs: Iterable[BlobId]) -> None:
         gone = list(blobs)
@@ -139,7 +127,7 @@ class FileBlobs:
         for blob in gone:
             self._growing.pop(blob, None)
         if gone:
-            await self._run(run)
+            await self._threads.run(run)
 
     async def sweep(self, referenced: set[BlobId]) -> int:
         kept = {str(blob) for blob in referenced}
@@ -150,21 +138,21 @@ class FileBlobs:
                 path.unlink()
             return len(lost)
 
-        return await self._run(run)
+        return await self._threads.run(run)
 
     async def close(self) -> None:
         """Wait for what was begun; no call may follow."""
         flushes = [growth.flush for growth in self._growing.values() if growth.flush is not None]
         if flushes:
             await asyncio.wait(flushes)
-        self._pool.shutdown(wait=False)
+        self._threads.close()
 
     def _make_folder(self) -> None:
         """Make the outer folder, once; an earlier process may have died before its name was durable."""
         with self._making:
             if not self._made:
                 self._folder.mkdir(mode=0o700, exist_ok=True)
-                _sync_folder(self._folder.parent)
+                sync_folder(self._folder.parent)
                 self._made = True
 
     def _files(self) -> Iterator[Path]:
@@ -182,63 +170,10 @@ class FileBlobs:
         return self._final(blob).with_suffix(".part")
 
     def _flush(self, blob: BlobId) -> None:
-        with suppress(FileNotFoundError), _opened(self._part(blob), os.O_WRONLY) as file:
+        with suppress(FileNotFoundError), opened(self._part(blob), os.O_WRONLY) as file:
             os.fdatasync(file)
 
     def _raise_failed(self, growth: _Growth) -> None:
         """Pass on the error of an early flush: the disk tells it once, and a later fsync may say yes."""
         if growth.flush is not None and growth.flush.done():
             growth.flush.result()
-
-    def _start(self, action: Callable[[], T]) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._pool, _translating, action)
-
-    async def _run(self, action: Callable[[], T]) -> T:
-        """Do it in a thread and wait until it has ended, even when cancelled.
-
-        The thread works on the caller's buffer and must not outlive the call.
-        """
-        work = self._start(action)
-        cancelled: asyncio.CancelledError | None = None
-        while not work.done():
-            try:
-                await asyncio.wait([work])
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            work.exception()
-            raise cancelled
-        return work.result()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as directory:
-        os.fsync(directory)
-
-
-@contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    file = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        yield file
-    finally:
-        os.close(file)
-
-
-def _translating(action: Callable[[], T]) -> T:
-    """Run it; every error of the operating system becomes one of ours."""
-    try:
-        return action()
-    except FileNotFoundError as missing:
-        raise BlobMissing("this content is gone") from missing
-    except OSError as error:
-        raise _translated(error) from error
-
-
-def _translated(error: OSError) -> StoreError:
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return StoreFull("the server has too many files open", retry_after=1)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StoreFull("the server's disk is full", hint="make room on the server's disk")
-    return StoreFailed(f"the disk refused a content: {os.strerror(error.errno or errno.EIO)}")

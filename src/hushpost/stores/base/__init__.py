@@ -3,7 +3,8 @@
 Each numbered guarantee is a test in tests/stores/test_conformance.py or in tests/stores/post, which every
 implementation runs. An account, its mailboxes and their envelopes are the same thing to the classic
 protocol and to version 3; the two never share a store instance, so that no request of one reaches a row
-of the other. `mail` and `blobs` are what both need; `accounts`, `keys` and `post` belong to version 3.
+of the other. `blobs` belongs to the classic protocol, `mail` is what both need; `accounts`, `keys`, `post`
+and `parts` belong to version 3.
 """
 
 from __future__ import annotations
@@ -51,6 +52,16 @@ from hushpost.stores.base.mail import (
     Usage,
     Waiting,
 )
+from hushpost.stores.base.parts import (
+    LEAST_CHARGE,
+    UNFINISHED_SECONDS,
+    BlobState,
+    NewBlob,
+    Parts,
+    PartWriter,
+    StoredPart,
+    parts_of,
+)
 from hushpost.stores.base.post import (
     REQUESTS_BYTES,
     REQUESTS_COUNT,
@@ -68,16 +79,19 @@ __all__ = [
     "ID_MAX_AGE",
     "ID_MAX_AHEAD",
     "ID_RECORD_AGE",
+    "LEAST_CHARGE",
     "MAX_ONE_TIME_KEYS",
     "REQUESTS_BYTES",
     "REQUESTS_COUNT",
     "RETIRED_AFTER",
     "RETIRED_KEPT",
+    "UNFINISHED_SECONDS",
     "WAITING_SECONDS",
     "Account",
     "Accounts",
     "Attachment",
     "Backups",
+    "BlobState",
     "Blobs",
     "Delivery",
     "Device",
@@ -93,6 +107,9 @@ __all__ = [
     "Keys",
     "Mailboxes",
     "NewAccount",
+    "NewBlob",
+    "PartWriter",
+    "Parts",
     "Position",
     "PostOffice",
     "RetiredSealKey",
@@ -107,9 +124,11 @@ __all__ = [
     "Stats",
     "Store",
     "StoreLimits",
+    "StoredPart",
     "Takeover",
     "Upkeep",
     "Usage",
     "Waiting",
     "mailbox_of",
+    "parts_of",
 ]

@@ -136,6 +136,11 @@ class StoreLimits(msgspec.Struct, frozen=True):
         max_sequence: the last number that there is for an envelope. The classic protocol tells 32
             bits of it, and a number told twice would be another message under a known id.
         waiting_seconds: how long an envelope of version 3 waits at least, see `Upkeep`.
+        blob_seconds: how long a committed blob of parts stays at least, if it is not released.
+        blob_quota: bytes of blobs of parts that one account may have put: two of 100 GB.
+        blob_bytes: bytes of all blobs of parts, and of those that are announced.
+        blob_free_bytes: disk space that blobs of parts leave free: the reserve, and as much again
+            and more for envelopes, which a file must not keep out.
     """
 
     mailbox_count: int = 1_000_000
@@ -144,6 +149,10 @@ class StoreLimits(msgspec.Struct, frozen=True):
     min_free_bytes: int = 256 * 2**20
     max_sequence: int = 2**63 - 1
     waiting_seconds: int = WAITING_SECONDS
+    blob_seconds: int = 30 * 86_400
+    blob_quota: int = 200 * 2**30
+    blob_bytes: int = 1 << 40
+    blob_free_bytes: int = 2**30
 
 
 class Directory(Protocol):

@@ -13,6 +13,7 @@ from hushpost.ids import AccountId, DeviceId, EnvelopeId, MailboxId, TokenHash
 from hushpost.stores.base.accounts import Accounts, Invitations
 from hushpost.stores.base.keys import Keys
 from hushpost.stores.base.mail import Running, Waiting
+from hushpost.stores.base.parts import Parts
 
 REQUESTS_COUNT = 20
 """Envelopes without a delivery token that wait in one mailbox: enough to be introduced, no flood."""
@@ -62,6 +63,9 @@ class Stats(msgspec.Struct, frozen=True):
         left: accounts that left; their names stay taken.
         size: bytes of everything that waits.
         requests: of the envelopes, those that came without a delivery token.
+        blobs: of parts, committed or not.
+        blob_bytes: of their parts that are there.
+        unfinished_blobs: those that are not committed.
     """
 
     accounts: int
@@ -72,6 +76,9 @@ class Stats(msgspec.Struct, frozen=True):
     requests: int
     one_time_keys: int
     invitations: int
+    blobs: int = 0
+    blob_bytes: int = 0
+    unfinished_blobs: int = 0
 
 
 class SealedPost(Protocol):
@@ -160,10 +167,14 @@ class Upkeep(Protocol):
 
 
 class PostOffice(Waiting, Running, Invitations, Accounts, Keys, SealedPost, Upkeep, Protocol):
-    """All that a server of version 3 keeps, but blobs.
+    """All that a server of version 3 keeps.
 
     It has no `register` and no `append`: there is no way in for a request of the classic protocol.
     """
+
+    @property
+    def parts(self) -> Parts:
+        """Blobs of parts: the contents of files. They live and end with the rest."""
 
 
 class Backups(Protocol):

@@ -29,7 +29,10 @@ SELECT (SELECT count(*) FROM account WHERE token_hash IS NOT NULL),
     (SELECT size FROM store),
     (SELECT count(*) FROM envelope WHERE is_request),
     (SELECT count(*) FROM one_time_key),
-    (SELECT count(*) FROM invitation WHERE expires > ?)
+    (SELECT count(*) FROM invitation WHERE expires > ?),
+    (SELECT count(*) FROM blob WHERE ends > 0),
+    (SELECT ifnull(sum(received), 0) FROM blob WHERE ends > 0),
+    (SELECT count(*) FROM blob WHERE ends > 0 AND NOT committed)
 """
 
 
@@ -52,6 +55,9 @@ def _holdings(db: sql.Connection, account: AccountId) -> Holdings:
         _DEVICES, (identity,)
     ).fetchone()
     envelopes, envelope_bytes, requests, request_bytes = db.execute(_ENVELOPES, (identity,)).fetchone()
+    blob_days, blob_bytes = db.execute(
+        "SELECT count(*), ifnull(sum(bytes), 0) FROM blob_quota WHERE account = ?", (identity,)
+    ).fetchone()
     return Holdings(
         account=account,
         name=row[0],
@@ -67,6 +73,8 @@ def _holdings(db: sql.Connection, account: AccountId) -> Holdings:
         fallback_keys=fallback_keys,
         seal_keys=seal_keys,
         retired_seal_keys=retired,
+        blob_days=blob_days,
+        blob_bytes=blob_bytes,
     )
 
 

@@ -24,6 +24,8 @@ class Holdings(msgspec.Struct, frozen=True):
     fallback_keys: int
     seal_keys: int
     retired_seal_keys: int
+    blob_days: int
+    blob_bytes: int
 
     def facts(self) -> dict[str, str]:
         """`Upkeep.account_usage`."""
@@ -39,6 +41,7 @@ class Holdings(msgspec.Struct, frozen=True):
             "fallback-keys": str(self.fallback_keys),
             "seal-keys": str(self.seal_keys),
             "retired-seal-keys": f"{self.retired_seal_keys}: number, time of retirement, last sequence",
+            "files-put": f"{self.blob_bytes} bytes, in a sum for each of {self.blob_days} days of expiry",
             "positions": "per device: the highest sequences stored and acknowledged, the highest key numbers",
             "send-records": "for 31 days per envelope received: its id, its sequence, a digest of its body",
         }

@@ -43,6 +43,7 @@ from hushpost.stores.base import (
 )
 from hushpost.stores.memory import MemoryMailbox, MemoryStore
 from hushpost.stores.post.holdings import Holdings
+from hushpost.stores.post.memoryparts import MemoryParts
 from hushpost.stores.post.waking import Wakeups
 
 
@@ -75,6 +76,7 @@ class MemoryPost(MemoryStore):
         self._members: dict[AccountId, _Member] = {}
         self._devices: dict[DeviceId, _Device] = {}
         self._wakeups = Wakeups()
+        self.parts = MemoryParts(self._limits, self._check_account)
         self._seconds = 0
         self._hours: list[tuple[int, int]] = []
 
@@ -312,6 +314,8 @@ class MemoryPost(MemoryStore):
             fallback_keys=sum(each.fallback_key is not None for each in mine.values()),
             seal_keys=sum(each.seal_key is not None for each in mine.values()),
             retired_seal_keys=sum(len(each.retired) for each in mine.values()),
+            blob_days=len(self.parts.sums(account)),
+            blob_bytes=sum(self.parts.sums(account).values()),
         ).facts()
 
     async def leave(self, account: AccountId) -> None:
@@ -322,12 +326,14 @@ class MemoryPost(MemoryStore):
             del self._devices[device], self._mailboxes[box]
             # Kept by the durable store until they are stale; whoever lists the device again has none.
             self._seen = {key: record for key, record in self._seen.items() if key[1] != box}
+        self.parts.forget_sums(account)
         del self._members[account], self._by_id[account]
 
     async def tidy(self, seconds: int) -> None:
         self._check_open()
         self._invitations = {each.token_hash: each for each in await self.invitations()}
         self._seconds += seconds
+        self.parts.tidy(seconds)
         if not self._hours or self._seconds - self._hours[-1][0] >= rules.HOUR:
             self._hours.append((self._seconds, self._sequence))
         due = self._seconds - self._limits.waiting_seconds
@@ -350,7 +356,13 @@ class MemoryPost(MemoryStore):
             requests=sum(self._requests(mailbox).count for mailbox in self._mailboxes),
             one_time_keys=sum(len(each.one_time_keys) for each in self._devices.values()),
             invitations=len(await self.invitations()),
+            blobs=self.parts.count,
+            blob_bytes=self.parts.received,
+            unfinished_blobs=self.parts.unfinished,
         )
+
+    def _check_account(self, account: AccountId) -> None:
+        self._member(account)
 
     def _member(self, account: AccountId) -> _Member:
         self._check_open()

@@ -110,6 +110,45 @@ _STEPS = (
             ) STRICT""",
         ),
     ),
+    Step(
+        "blobs of parts: the contents of files",
+        (
+            # Nothing here says whose it is. received, present: bytes and number of its parts. day: on which
+            # it counts against a quota. ends: when it goes, in seconds of the store; 0: it is going.
+            """CREATE TABLE blob (
+                number INTEGER PRIMARY KEY,
+                id BLOB NOT NULL UNIQUE,
+                size INTEGER NOT NULL,
+                received INTEGER NOT NULL,
+                present INTEGER NOT NULL,
+                committed INTEGER NOT NULL,
+                day INTEGER NOT NULL,
+                ends INTEGER NOT NULL,
+                read_hash BLOB NOT NULL
+            ) STRICT""",
+            "CREATE INDEX blob_by_end ON blob (ends)",
+            """CREATE TABLE blob_part (
+                blob INTEGER NOT NULL REFERENCES blob,
+                number INTEGER NOT NULL,
+                size INTEGER NOT NULL,
+                digest BLOB NOT NULL,
+                PRIMARY KEY (blob, number)
+            ) STRICT, WITHOUT ROWID""",
+            """CREATE TABLE blob_release (
+                blob INTEGER NOT NULL REFERENCES blob,
+                token_hash BLOB NOT NULL,
+                shown INTEGER NOT NULL,
+                PRIMARY KEY (blob, token_hash)
+            ) STRICT, WITHOUT ROWID""",
+            # What accounts have put, by the day on which it goes. Two blobs of a day are one sum.
+            """CREATE TABLE blob_quota (
+                account BLOB NOT NULL REFERENCES account,
+                day INTEGER NOT NULL,
+                bytes INTEGER NOT NULL,
+                PRIMARY KEY (account, day)
+            ) STRICT, WITHOUT ROWID""",
+        ),
+    ),
 )
 
 POST = Schema(Kind.POST, _STEPS)

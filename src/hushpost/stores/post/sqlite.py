@@ -32,10 +32,15 @@ from hushpost.stores.base import (
 )
 from hushpost.stores.engine import Engine
 from hushpost.stores.post import backup, counting, enrolment, publishing, reading, upkeep
+from hushpost.stores.post.partfiles import PartFiles
+from hushpost.stores.post.parts import PostParts
 from hushpost.stores.post.schema import POST
 from hushpost.stores.post.tables import PostTables
 from hushpost.stores.post.waking import Wakeups
 from hushpost.stores.tables import DELETED_AT_ONCE
+
+PARTS_FOLDER = "files"
+"""Beside the database."""
 
 
 class SqlitePost:
@@ -64,15 +69,19 @@ class SqlitePost:
             return PostTables(db, path.parent, limits, clock, stored)
 
         engine = await Engine.open(path, POST, make_tables)
-        store = cls(engine, wakeups, clock)
+        store = cls(engine, PostParts(engine, PartFiles(path.parent / PARTS_FOLDER)), wakeups, clock)
         try:
             await store._remove_what_was_left()
+            await store.parts.recover()
         except BaseException:
             await store.close()
             raise
         return store
 
-    def __init__(self, engine: Engine[PostTables], wakeups: Wakeups, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, engine: Engine[PostTables], parts: PostParts, wakeups: Wakeups, clock: Callable[[], float]
+    ) -> None:
+        self.parts = parts
         self._engine = engine
         self._submit = engine.writer.submit
         self._query = engine.query
@@ -90,6 +99,7 @@ class SqlitePost:
 
     async def close(self) -> None:
         await self._engine.close()
+        self.parts.close()
 
     # Invitations
 
@@ -204,6 +214,7 @@ class SqlitePost:
         while more:
             more = await self._submit(partial(upkeep.expire_some, up_to=up_to))
         await self._remove_what_was_left()
+        await self.parts.tidy()
 
     async def stats(self) -> Stats:
         return await self._query(lambda db: counting.stats(db, self._clock()))

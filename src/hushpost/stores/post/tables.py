@@ -117,7 +117,14 @@ class PostTables:
             self._seen.flush()
 
     def _load(self) -> None:
-        self.sequence, self.total = self.db.execute("SELECT last_sequence, size FROM store").fetchone()
+        self.sequence, self.total, self.seconds = self.db.execute(
+            "SELECT last_sequence, size, seconds FROM store"
+        ).fetchone()
+        # Of blobs: bytes in all, and of those that were announced and have not come.
+        self.blob_bytes, self.blob_promised = self.db.execute(
+            "SELECT ifnull(sum(size), 0), ifnull(sum(iif(committed, 0, size - received)), 0)"
+            " FROM blob WHERE ends > 0"
+        ).fetchone()
 
     def check_room(self) -> None:
         """For what adds little: under the high-water mark, and beside the reserve of the disk.

@@ -25,6 +25,7 @@ def leave(tables: PostTables, account: AccountId) -> None:
         "DELETE FROM device_key WHERE device IN (SELECT number FROM device WHERE account = ?)",
         "DELETE FROM device WHERE account = ?",
         "DELETE FROM manifest WHERE account = ?",
+        "DELETE FROM blob_quota WHERE account = ?",
         "UPDATE account SET version = 0, token_hash = NULL WHERE id = ?",
     ):
         tables.db.execute(statement, (sql.binary(account),))
@@ -53,7 +54,8 @@ def note_time(tables: PostTables, seconds: int) -> int:
     db = tables.db
     db.execute("DELETE FROM invitation WHERE expires <= ?", (tables.now,))
     db.execute("UPDATE store SET seconds = seconds + ?", (seconds,))
-    (now,) = db.execute("SELECT seconds FROM store").fetchone()
+    tables.seconds += seconds
+    now = tables.seconds
     (newest,) = db.execute("SELECT max(seconds) FROM hour").fetchone()
     if newest is None or now - newest >= rules.HOUR:
         db.execute("INSERT INTO hour VALUES (?,?)", (now, tables.sequence))
