@@ -19,6 +19,7 @@ from benchmarks import (
     idle,
     post_store,
     sends,
+    texts,
 )
 
 
@@ -32,6 +33,7 @@ class Benchmark(StrEnum):
     ENVELOPES = "envelopes"
     FILESTREAM = "filestream"
     POST_STORE = "post-store"
+    TEXTS = "texts"
 
 
 MAINS = {
@@ -44,6 +46,7 @@ MAINS = {
     Benchmark.ENVELOPES: envelopes.main,
     Benchmark.FILESTREAM: filestream.main,
     Benchmark.POST_STORE: post_store.main,
+    Benchmark.TEXTS: texts.main,
 }
 
 

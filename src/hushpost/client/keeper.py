@@ -110,11 +110,12 @@ class Keeper:
             state, work = self._ctx.status.now, self._work
             if state.phase in {Phase.WAITING, Phase.STOPPED}:
                 raise state.reason or Unreachable("there is no connection")
-            now = self._ctx.clock.now()
-            moving = await self._ctx.db.reading(partial(_is_moving, now=now))
             is_read = state.phase is Phase.FOLLOWING or (work is not None and work.receiver.caught_up)
-            if is_read and not moving and (work is None or work.transmitter.is_idle):
-                return
+            if is_read and (work is None or work.transmitter.is_idle):
+                now = self._ctx.clock.now()
+                moving = await self._ctx.db.reading(partial(_is_moving, now=now))
+                if not moving and (work is None or work.transmitter.is_idle):
+                    return
             await changed.wait()
 
     async def farewell(self) -> None:

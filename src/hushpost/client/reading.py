@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from hushpost.client import journal
 from hushpost.client.clock import jittered
-from hushpost.client.context import Context, device_account, own_manifest
+from hushpost.client.context import Context, own_manifest
 from hushpost.client.following import Followed, absorb, follow
+from hushpost.client.ratchets import Ratchet, Ratchets
 from hushpost.client.store import Tables, Undecryptable
 from hushpost.client.store.me import DeliveryToken
 from hushpost.client.values import Alarm, Delivery, DeliveryChanged, Message, Received, Requested, Standing
@@ -24,10 +25,8 @@ from hushpost.crypto.envelope import Arrived, Claim, Opened, Unplaced, open_lett
 from hushpost.crypto.faults import EnvelopeFault
 from hushpost.crypto.identity import NO_MANIFEST, Device, Manifest, ManifestFault, ManifestHash
 from hushpost.crypto.inner import Party
-from hushpost.crypto.olm import PrekeyMessage
 from hushpost.crypto.prekeys import Owner, PrekeyCheck
 from hushpost.crypto.primitives import SealOpener, sha256
-from hushpost.crypto.ratchet import Decrypted, DeviceAccount, Session
 from hushpost.errors import EnvelopeError, ManifestError, PrekeyError
 from hushpost.ids import AccountId, EnvelopeId, MessageId
 from hushpost.wire.messages import WaitingEnvelope
@@ -66,16 +65,16 @@ class Unknown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Ratchet:
-    """A decrypted message, with what its ratchet has become; nothing of it is stored yet.
+class Page:
+    """What one transaction reads.
 
     Attributes:
-        account: our Olm account without the used key, where the message opened the session.
+        receipts_due: when the receipts of its messages go out, seconds since 1970.
     """
 
-    session: Session
-    proof: Decrypted
-    account: DeviceAccount | None
+    t: Tables
+    ratchets: Ratchets
+    receipts_due: int
 
 
 class Reader:
@@ -86,7 +85,12 @@ class Reader:
         self._unseen: dict[AccountId, ManifestHash] = {}
         self._openers: dict[int, SealOpener] = {}
 
-    def take(self, t: Tables, waiting: WaitingEnvelope, *, again: bool = False) -> Unlisted | None:
+    def begin(self, t: Tables) -> Page:
+        """A transaction that reads. All of it is to be read within this one."""
+        due = self._ctx.clock.now() + max(1, round(jittered(RECEIPT_DELAY)))
+        return Page(t, Ratchets(t), due)
+
+    def take(self, page: Page, waiting: WaitingEnvelope, *, again: bool = False) -> Unlisted | None:
         """Read one envelope into the database.
 
         Args:
@@ -95,23 +99,26 @@ class Reader:
         Returns:
             Nothing, or what must be fetched first; then nothing was written.
         """
-        envelope = EnvelopeId(waiting.envelope)
+        t, envelope = page.t, EnvelopeId(waiting.envelope)
         try:
             claim = self._open(t, waiting)
         except EnvelopeError as error:
             t.story.tell(envelope, f"dropped: {error}", self._ctx.clock.now())
             return None
-        if self._is_unwanted(t, claim):
-            t.story.tell(envelope, "dropped: a repeat, or from somebody blocked", self._ctx.clock.now())
+        if _is_blocked(t, claim):
+            t.story.tell(envelope, "dropped: from somebody blocked", self._ctx.clock.now())
             return None
         try:
-            self._read(t, claim)
+            self._read(page, claim)
         except Unknown as unknown:
             if not again:
                 return Unlisted(unknown.account)
             self._lost(t, waiting, claim, EnvelopeError(EnvelopeFault.WRONG_DEVICE))
         except EnvelopeError as error:
-            self._lost(t, waiting, claim, error)
+            if _is_repeat(t, claim):
+                t.story.tell(envelope, "dropped: a repeat", self._ctx.clock.now())
+            else:
+                self._lost(t, waiting, claim, error)
         return None
 
     def take_unseen(self) -> list[tuple[AccountId, ManifestHash]]:
@@ -136,18 +143,19 @@ class Reader:
         """Let go of opened seal keys: the database says which are left."""
         self._openers.clear()
 
-    def _is_unwanted(self, t: Tables, claim: Claim) -> bool:
-        """Of somebody blocked; or the very bytes of a ratchet message that was taken already.
+    def _read(self, page: Page, claim: Claim) -> None:
+        ratchet = page.ratchets.decrypt(claim)
+        try:
+            taken = self._take(page, claim, ratchet)
+        except (EnvelopeError, Unknown):
+            page.ratchets.refuse(ratchet)
+            raise
+        if not taken:
+            page.ratchets.refuse(ratchet)
 
-        A server can hand out an envelope again, and a sender that heard no answer seals the same message
-        anew: no ratchet opens it twice, and neither means that anything is broken.
-        """
-        person = t.people.get(claim.claimed_account.id)
-        blocked = person is not None and person.standing is Standing.BLOCKED
-        return blocked or t.received.has(claim.claimed_device, _trace(claim))
-
-    def _read(self, t: Tables, claim: Claim) -> None:
-        ratchet, now = self._decrypt(t, claim), self._ctx.clock.now()
+    def _take(self, page: Page, claim: Claim, ratchet: Ratchet) -> bool:
+        """What the ratchet opened. False: it is of a stranger for whom there is no room."""
+        t, now = page.t, self._ctx.clock.now()
         own = own_manifest(t, self._ctx.me)
         us = Party(self._ctx.me.account, self._ctx.me.device, own.hash)
         letter = open_letter(claim, ratchet.proof, us)
@@ -157,7 +165,7 @@ class Reader:
         is_new = t.people.get(letter.claimed.account.id) is None
         standing = _admit(t, followed.newest, now)
         if standing is None:
-            return
+            return False
         manifest = absorb(t, followed, now)
         person = t.people.get(manifest.account.id)
         if is_new and person is not None:
@@ -165,24 +173,13 @@ class Reader:
         self._note_newer(t, opened)
         if letter.introduction is not None:
             _keep_seal(t, manifest, opened.device, letter.introduction, now)
-        self._keep_ratchet(t, claim, ratchet, opened)
+        page.ratchets.keep(ratchet, claim, opened.device.id, now)
         account = manifest.account.id
         t.devices.heard(account, opened.device.id, opened.counter, now)
         t.people.knows(account, NO_MANIFEST if opened.our_manifest_differs else own.hash)
-        if t.received.add(opened.device.id, opened.message, now):
-            self._say(t, account, opened, standing)
-
-    def _decrypt(self, t: Tables, claim: Claim) -> Ratchet:
-        stored = t.sessions.find(claim.claimed_device, claim.session)
-        if stored is not None:
-            session = Session.unpickle(stored.pickle)
-            return Ratchet(session, session.decrypt(claim.message), None)
-        if not isinstance(claim.message, PrekeyMessage):
-            raise EnvelopeError(EnvelopeFault.NO_SESSION)
-        account = device_account(t)
-        remembered = t.prekeys.remembered(claim.session)
-        session, proof = account.accept(claim.message, remembered=remembered)
-        return Ratchet(session, proof, account)
+        if t.received.add(opened.device.id, opened.message, _trace(claim), now):
+            self._say(page, account, opened, standing)
+        return True
 
     def _follow(self, t: Tables, letter: Unplaced) -> Followed:
         """The sender's account as far as it is verified, with what their introduction says.
@@ -215,29 +212,13 @@ class Reader:
 
     # --- keeping
 
-    def _keep_ratchet(self, t: Tables, claim: Claim, ratchet: Ratchet, opened: Opened) -> None:
-        device, now = opened.device.id, self._ctx.clock.now()
-        if ratchet.account is not None and isinstance(claim.message, PrekeyMessage):
-            t.olm.keep(ratchet.account.pickle())
-            t.prekeys.used(claim.message.one_time_key)
-            t.prekeys.opened(claim.session)
-            stored = t.sessions.add(device, claim.session, ratchet.session.pickle(), now)
-        else:
-            found = t.sessions.find(device, claim.session)
-            if found is None:
-                raise ValueError("the session has gone within a transaction")
-            stored = found
-        t.sessions.decrypted(stored, ratchet.session.pickle(), now)
-        t.received.add(device, _trace(claim), now)
-
-    def _say(self, t: Tables, account: AccountId, opened: Opened, standing: Standing) -> None:
+    def _say(self, page: Page, account: AccountId, opened: Opened, standing: Standing) -> None:
         """Do what the message says. A repeat does not come here."""
-        content, now = opened.content, self._ctx.clock.now()
+        t, content, now = page.t, opened.content, self._ctx.clock.now()
         if (text := content.get(Text)) is not None:
             self._keep_text(t, account, opened, text)
             if standing is Standing.CONTACT and self._ctx.receipts:
-                due = now + max(1, round(jittered(RECEIPT_DELAY)))
-                t.outbox.owe_receipt(account, opened.message, due)
+                t.outbox.owe_receipt(account, opened.message, page.receipts_due)
         if standing is not Standing.CONTACT:
             return
         if (card := content.get(Card)) is not None:
@@ -259,7 +240,7 @@ class Reader:
         message = Message(
             opened.message, account, False, text.text, opened.sent_at, now, Delivery.DELIVERED, remark
         )
-        if t.history.add(message, opened.device.id, opened.content.encode()):
+        if t.history.add(message, opened.device.id, opened.encoded):
             t.story.tell(opened.message, "received, decrypted and stored", now)
             journal.write(t, Received(journal.UNNUMBERED, now, message))
 
@@ -297,6 +278,21 @@ def _since(known: Manifest | None, manifests: Sequence[bytes]) -> list[bytes]:
     """Of a chain that the sender chose, what we do not have: we may know more than they thought."""
     first = known.version if known else 0
     return [raw for raw in manifests if Manifest.decode(raw).version >= first]
+
+
+def _is_blocked(t: Tables, claim: Claim) -> bool:
+    """Of somebody whom the user does not want to hear."""
+    person = t.people.get(claim.claimed_account.id)
+    return person is not None and person.standing is Standing.BLOCKED
+
+
+def _is_repeat(t: Tables, claim: Claim) -> bool:
+    """Whether what did not open are the very bytes of a ratchet message that was taken already.
+
+    A server can hand out an envelope again, and a sender that heard no answer seals the same message anew: no
+    ratchet opens it twice, and neither means that anything is broken.
+    """
+    return t.received.has(claim.claimed_device, _trace(claim))
 
 
 def _trace(claim: Claim) -> MessageId:

@@ -25,6 +25,9 @@ from hushpost.wire.messages import (
     WaitingEnvelope,
 )
 
+BATCH = 128
+"""Envelopes of one transaction, where so many wait: 40 ms, in which nothing else gets at the database."""
+
 
 class TakenOver(Refused):
     """Another connection of this very device receives now: another copy of the profile, perhaps."""
@@ -77,7 +80,8 @@ class Receiver:
         """Commit a page, then acknowledge it. A crash in between repeats nothing: repeats are known."""
         rest, again = list(envelopes), False
         while rest:
-            done = await self._ctx.change(partial(self._commit, envelopes=rest, again=again))
+            batch = rest[:BATCH]
+            done = await self._ctx.change(partial(self._commit, envelopes=batch, again=again))
             rest = rest[done.count :]
             again = done.missing is not None
             if done.missing is not None:
@@ -91,12 +95,15 @@ class Receiver:
             await self._look_after(account, named)
 
     def _commit(self, t: Tables, envelopes: Sequence[WaitingEnvelope], *, again: bool) -> Progress:
-        for index, each in enumerate(envelopes):
-            missing = self._reader.take(t, each, again=again and index == 0)
+        count, missing, page = 0, None, self._reader.begin(t)
+        for each in envelopes:
+            missing = self._reader.take(page, each, again=again and not count)
             if missing is not None:
-                return Progress(index, missing)
-            t.me.committed(self._epoch, each.sequence)
-        return Progress(len(envelopes), None)
+                break
+            count += 1
+        if count:
+            t.me.committed(self._epoch, max(each.sequence for each in envelopes[:count]))
+        return Progress(count, missing)
 
     async def _fetch(self, account: AccountId) -> None:
         """Newer manifests of a sender. Where there are none, the message is refused at the next reading."""

@@ -132,6 +132,7 @@ class Opened:
         their_manifest_differs: the sender was at another manifest of its account than we: fetch. If
             that one is not in the chain, there is a fork.
         our_manifest_differs: the sender knows another manifest of ours than our newest: introduce.
+        encoded: the content, as it came.
         counter: of messages from that device to ours: what is missing in between was lost or is late.
         sent_at: seconds since 1970, by the sender's clock: a claim of the proven sender.
     """
@@ -143,6 +144,7 @@ class Opened:
     our_manifest_differs: bool
     message: MessageId
     content: Content
+    encoded: bytes = field(repr=False)
     counter: int
     sent_at: int
 
@@ -162,6 +164,7 @@ class Unplaced:
     _proof: Decrypted
     _inner: Inner = field(repr=False)
     _content: Content = field(repr=False)
+    _encoded: bytes = field(repr=False)
     _our_manifest: ManifestHash
 
     def place(self, manifest: Manifest, removed: Sequence[Device] = ()) -> Opened:
@@ -190,6 +193,7 @@ class Unplaced:
             our_manifest_differs=self._inner.recipient.manifest != self._our_manifest,
             message=self._inner.message,
             content=self._content,
+            encoded=self._encoded,
             counter=self._inner.counter,
             sent_at=self._inner.sent_at,
         )
@@ -238,7 +242,7 @@ def open_letter(claim: Claim, proof: Decrypted, us: Party) -> Unplaced:
     except ValueError:
         raise EnvelopeError(EnvelopeFault.CONTENT) from None
     introduction = content.get(Introduction)
-    return Unplaced(inner.sender, introduction, proof, inner, content, us.manifest)
+    return Unplaced(inner.sender, introduction, proof, inner, content, raw, us.manifest)
 
 
 def _checks(inner: Inner, claim: Claim, us: Party) -> list[tuple[EnvelopeFault, bool]]:

@@ -32,6 +32,8 @@ def u64(number: int) -> bytes:
 class Reader:
     """Takes a structure apart from the front. Every method raises ValueError where it does not fit."""
 
+    __slots__ = ("_at", "_raw")
+
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         self._at = 0
@@ -46,7 +48,11 @@ class Reader:
         return piece
 
     def u8(self) -> int:
-        return self.take(1)[0]
+        at = self._at
+        if at >= len(self._raw):
+            raise ValueError("the structure is cut short")
+        self._at = at + 1
+        return self._raw[at]
 
     def u16(self) -> int:
         return int.from_bytes(self.take(2), "little")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import ClassVar, Self
 
 from hushpost.crypto.identity.keys import DeviceDhKey
@@ -112,7 +113,7 @@ class PrekeyMessage:
     @property
     def session(self) -> SessionHash:
         """Of the session that it opens: Olm's id is a hash of the three keys."""
-        return SessionHash.of(sha256(self.identity_key + self.base_key + self.one_time_key))
+        return _opened_by(self.identity_key, self.base_key, self.one_time_key)
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
@@ -126,6 +127,11 @@ class PrekeyMessage:
         inside = NormalMessage.decode(reader.take(_varint(reader)))
         reader.end()
         return cls(one_time_key, base_key, identity_key, inside, raw)
+
+
+@lru_cache(maxsize=256)  # the same for every message of a session that was not answered yet
+def _opened_by(identity_key: DeviceDhKey, base_key: BaseKey, one_time_key: SessionKey) -> SessionHash:
+    return SessionHash.of(sha256(identity_key + base_key + one_time_key))
 
 
 OlmMessage = PrekeyMessage | NormalMessage

@@ -47,6 +47,6 @@ def unpad(padded: bytes) -> bytes:
         ValueError: no mark, something behind it, or a size that `pad` does not give.
     """
     content, mark, zeros = padded.rpartition(MARK)
-    if not mark or any(zeros) or padded_size(len(content)) != len(padded):
+    if not mark or zeros.strip(b"\0") or padded_size(len(content)) != len(padded):
         raise ValueError("the padding is not as it should be")
     return content

@@ -87,7 +87,7 @@ class Header:
             sender = AccountFingerprint(reader.take(32)), DeviceId(reader.take(16))
             session, kind = SessionHash(reader.take(16)), OlmType(reader.u8())
             olm = reader.take(reader.u16())
-            if len(raw) != PLAIN_SIZE or any(reader.rest()):
+            if len(raw) != PLAIN_SIZE or reader.rest().strip(b"\0"):
                 raise ValueError("the padding is not as it should be")
         except ValueError:
             raise EnvelopeError(EnvelopeFault.HEADER) from None

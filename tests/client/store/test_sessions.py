@@ -24,7 +24,7 @@ class TestSessions:
             assert t.sessions.active(PHONE) is None
             one, two = (t.sessions.add(PHONE, called(n), b"p", 1) for n in (1, 2))
             assert t.sessions.active(PHONE) == two
-            t.sessions.decrypted(one, b"q", 5)
+            t.sessions.decrypted(one, lambda: b"q", 5)
             assert t.sessions.active(PHONE) == StoredSession(PHONE, called(1), b"q", 1, 5, 0)
             t.sessions.encrypted(two, b"r")
             active = t.sessions.active(PHONE)
@@ -67,7 +67,7 @@ class TestSessions:
                         t.sessions.add(PHONE, called(number), b"", 1)
                         model = [called(number), *model][: sessions.MAX_SESSIONS]
                     elif step == "decrypt" and known is not None:
-                        t.sessions.decrypted(known, b"", 2)
+                        t.sessions.decrypted(known, bytes, 2)
                         model.remove(called(number))
                         model.insert(0, called(number))
                     elif step == "encrypt" and known is not None:
@@ -100,11 +100,13 @@ class TestResets:
 
 class TestReceived:
     def test_a_repeat_is_known(self, store: Store) -> None:
-        message = MessageId.random()
+        message, *traces = (MessageId.random() for _ in range(4))
         with store.transaction() as t:
-            assert t.received.add(PHONE, message, 1)
-            assert not t.received.add(PHONE, message, 2)
-            assert t.received.add(OTHER, message, 2)
+            assert t.received.add(PHONE, message, traces[0], 1)
+            assert not t.received.add(PHONE, message, traces[0], 1)
+            assert not t.received.add(PHONE, message, traces[1], 1)
+            assert t.received.add(OTHER, message, traces[2], 2)
             assert t.received.has(PHONE, message)
+            assert [t.received.has(PHONE, trace) for trace in traces] == [True, True, False]
             t.received.trim(2 + sessions.REPEATS_REMEMBERED)
             assert [t.received.has(device, message) for device in (PHONE, OTHER)] == [False, True]

@@ -89,10 +89,14 @@ class ManifestTable:
 
     def newest(self, account: AccountId) -> Manifest | None:
         """None: the account is not known."""
-        row = self._db.row(
-            "SELECT raw FROM manifest WHERE account = ? ORDER BY version DESC LIMIT 1", account
-        )
-        return _manifest(row[0]) if row else None
+
+        def read() -> Manifest | None:
+            row = self._db.row(
+                "SELECT raw FROM manifest WHERE account = ? ORDER BY version DESC LIMIT 1", account
+            )
+            return _manifest(row[0]) if row else None
+
+        return self._db.keep("manifest", account, read)
 
     def version_of(self, account: AccountId, named: ManifestHash) -> int | None:
         """Which of the account's manifests is called so. None: none that we know."""
@@ -117,8 +121,12 @@ class DeviceTable:
 
     def get(self, account: AccountId, device: DeviceId) -> PeerDevice | None:
         """None: the account has never listed it."""
-        row = self._db.row(f"SELECT {_COLUMNS} FROM device WHERE account = ? AND id = ?", account, device)
-        return _device(row) if row else None
+
+        def read() -> PeerDevice | None:
+            row = self._db.row(f"SELECT {_COLUMNS} FROM device WHERE account = ? AND id = ?", account, device)
+            return _device(row) if row else None
+
+        return self._db.keep("device", (account, device), read)
 
     def listed(self, account: AccountId) -> tuple[PeerDevice, ...]:
         """The account's devices by its newest manifest, in the order of their ids."""
@@ -145,10 +153,23 @@ class DeviceTable:
         )
 
     def heard(self, account: AccountId, device: DeviceId, counter: int, now: int) -> None:
-        """A message of it was decrypted."""
-        self._db.run(
-            "UPDATE device SET received = max(received, ?), heard_at = ? WHERE account = ? AND id = ?",
-            counter,
+        """A message of it was decrypted. Nothing happens where the account has never listed it."""
+        known = self.get(account, device)
+        if known is None:
+            return
+        highest = max(known.received, counter)
+        self._db.instead(
+            "device",
+            (account, device),
+            PeerDevice(
+                account, known.device, known.listed, known.seal, known.sent, highest, known.sent_at, now
+            ),
+        )
+        self._db.later(
+            "device",
+            (account, device),
+            "UPDATE device SET received = ?, heard_at = ? WHERE account = ? AND id = ?",
+            highest,
             now,
             account,
             device,

@@ -76,8 +76,12 @@ class PeopleTable:
         self._db = db
 
     def get(self, account: AccountId) -> Person | None:
-        row = self._db.row(f"SELECT {_COLUMNS} FROM contact WHERE account = ?", account)
-        return _person(row) if row else None
+
+        def read() -> Person | None:
+            row = self._db.row(f"SELECT {_COLUMNS} FROM contact WHERE account = ?", account)
+            return _person(row) if row else None
+
+        return self._db.keep("contact", account, read)
 
     def called(self, who: str) -> tuple[Person, ...]:
         """Whoever has this alias; or, if nobody has, this name."""
@@ -148,9 +152,9 @@ class PeopleTable:
 
     def knows(self, account: AccountId, manifest: ManifestHash) -> None:
         """They named this manifest of ours."""
-        self._db.run(
-            "UPDATE contact SET knows = ? WHERE account = ? AND knows <> ?", manifest, account, manifest
-        )
+        known = self.get(account)
+        if known is not None and known.knows != manifest:
+            self._db.run("UPDATE contact SET knows = ? WHERE account = ?", manifest, account)
 
     # --- strangers
 

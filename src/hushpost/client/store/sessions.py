@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hushpost.client.store.database import Database
@@ -110,16 +111,23 @@ class SessionTable:
         )
         self._db.key_material_went()
 
-    def decrypted(self, session: StoredSession, pickle: bytes, now: int) -> None:
-        """It has decrypted one message, and this is its state now; it is the active one."""
-        self._db.run(
+    def decrypted(self, session: StoredSession, pickle: Callable[[], bytes], now: int) -> None:
+        """It has decrypted a message, and is the active one.
+
+        Args:
+            pickle: gives its state. Not called before this transaction ends, or looks at sessions.
+        """
+        device, name = session.device, session.hash
+        self._db.later(
+            "session",
+            (device, name),
             f"UPDATE session SET pickle = ?, unheard = 0, heard_at = ?, rank = {_NEXT_RANK}"
             " WHERE device = ? AND hash = ?",
             pickle,
             now,
-            session.device,
-            session.device,
-            session.hash,
+            device,
+            device,
+            name,
         )
         self._db.key_material_went()
 
@@ -146,9 +154,21 @@ class ReceivedTable:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def add(self, device: DeviceId, message: MessageId, now: int) -> bool:
-        """Note it. False: it was noted before, and this is a repeat."""
-        return self._db.changed("INSERT OR IGNORE INTO received VALUES (?, ?, ?)", device, message, now)
+    def add(self, device: DeviceId, message: MessageId, trace: MessageId, now: int) -> bool:
+        """Note it, and what its very bytes are remembered by. False: it was noted before: a repeat.
+
+        Bytes that were noted before held a message that was noted with them; a new message is two new rows.
+        """
+        added = self._db.changes(
+            "INSERT OR IGNORE INTO received VALUES (?, ?, ?), (?, ?, ?)",
+            device,
+            message,
+            now,
+            device,
+            trace,
+            now,
+        )
+        return added == 2
 
     def has(self, device: DeviceId, message: MessageId) -> bool:
         return (

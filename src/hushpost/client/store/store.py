@@ -203,6 +203,7 @@ class Store:
             self._connection.execute(begin)
             self._db.enter(reading=reading)
             yield
+            self._db.settle()
             self._connection.execute(end)
         except sql.Error as error:
             raise self._failure(error) from error
