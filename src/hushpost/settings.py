@@ -87,6 +87,10 @@ class Rates(msgspec.Struct, frozen=True):
         publications: publishing keys, per account: each costs up to a hundred signature checks.
         manifests: per account. Devices do not change by the minute.
         questions: usage and leave, per account: they count everything anew.
+        files: announcing one, per account. A folder is one.
+        parts: putting and getting parts of files, per account: 4 MiB each, so 1.3 GB a second. More would be
+            parts of few bytes, each of which costs a sync.
+        file_questions: committing, asking for the status, releasing; per account.
     """
 
     connections: Rate = Rate(2_400, 600)
@@ -104,6 +108,9 @@ class Rates(msgspec.Struct, frozen=True):
     publications: Rate = Rate(60, 600)
     manifests: Rate = Rate(30, 3_600)
     questions: Rate = Rate(20, 60)
+    files: Rate = Rate(600, 600)
+    parts: Rate = Rate(20_000, 60)
+    file_questions: Rate = Rate(1_200, 60)
 
 
 class PostLimits(msgspec.Struct, frozen=True):

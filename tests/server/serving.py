@@ -38,6 +38,7 @@ from hushpost.stores.base import Invitation, PostOffice, StoreLimits
 from hushpost.stores.memory import MemoryBlobs
 from hushpost.stores.post.memory import MemoryPost
 from hushpost.wire.connection import ClientConnection
+from hushpost.wire.frames import Chunk, EndOfStream, FrameEnd
 from hushpost.wire.limits import HEADER_SIZE
 from hushpost.wire.messages import (
     Authenticate,
@@ -46,6 +47,8 @@ from hushpost.wire.messages import (
     EventMessage,
     Hello,
     HelloAnswer,
+    PartContent,
+    PutPart,
     Recipient,
     Register,
     Registered,
@@ -199,6 +202,7 @@ class Client:
         self.certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         self.nonce = sha256(self.certificate).digest()
         self.events: list[EventMessage] = []
+        self.data = b""
         self._answers: dict[int, ResponseMessage] = {}
 
     @classmethod
@@ -230,17 +234,46 @@ class Client:
         return number
 
     async def receive(self) -> ResponseMessage | EventMessage | None:
-        """The next message; None at the end of the stream, in good order or not."""
-        while (message := self.wire.next_event()) is None:
-            try:
-                data = await self.reader.read(1 << 20)
-            except OSError:
+        """The next message; None at the end of the stream, in good order or not.
+
+        A message that carries data is returned when all of that is in `data`.
+        """
+        carrying: ResponseMessage | None = None
+        while not isinstance(message := self.wire.next_event(), EndOfStream):
+            if isinstance(message, PartContent):
+                carrying, self.data = message, b""
+            elif isinstance(message, ResponseMessage | EventMessage):
+                return message
+            elif isinstance(message, Chunk):
+                self.data += message.data
+            elif isinstance(message, FrameEnd):
+                return carrying
+            elif not await self._read():
                 return None
-            if data:
-                self.wire.receive_data(data)
-            else:
-                return None
-        return message if isinstance(message, ResponseMessage | EventMessage) else None
+        return None
+
+    async def _read(self) -> bool:
+        try:
+            data = await self.reader.read(1 << 20)
+        except OSError:
+            return False
+        self.wire.receive_data(data)
+        return bool(data)
+
+    def write_part(self, request: PutPart, data: bytes, written: int | None = None) -> int:
+        """Send a part, or the first so many bytes of its data; the number of the request."""
+        number = self.wire.next_number()
+        self.writer.write(self.wire.send(msgspec.structs.replace(request, number=number), len(data)))
+        self.write_data(data if written is None else data[:written])
+        return number
+
+    def write_data(self, data: bytes) -> None:
+        """The next bytes of what `write_part` began."""
+        self.wire.wrote(len(data))
+        self.writer.write(data)
+
+    async def put(self, request: PutPart, data: bytes) -> ResponseMessage:
+        return await self.answer(self.write_part(request, data))
 
     async def answer(self, number: int) -> ResponseMessage:
         """The answer to this request; what comes before it is kept."""

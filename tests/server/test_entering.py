@@ -13,6 +13,7 @@ from hushpost.crypto.identity import ClientNonce, ServerNonce, ServerStatement, 
 from hushpost.crypto.prekeys import Kind
 from hushpost.ids import TokenHash
 from hushpost.server.identity import ServerIdentity
+from hushpost.server.parts import Traffic
 from hushpost.server.peer import NONCE_SECONDS, Greeting, Guest
 from hushpost.server.refusals import SENTENCES, Refusal
 from hushpost.settings import PostLimits, Rate, Rates
@@ -221,6 +222,11 @@ class Nowhere:
     """An outlet that leads nowhere."""
 
     writable = True
+    to_come = 0
+
+    @property
+    def traffic(self) -> Traffic:
+        raise NotImplementedError
 
     def tell(self, event: EventMessage) -> None:
         raise NotImplementedError

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hushpost.app.post import Announcement
 
 PORT = 4747
+DAY = 86_400
 DEFAULT_LISTEN = f"127.0.0.1:{PORT}"
 DEFAULT_DATA = user_data_path("hushpost") / "server"
 
@@ -115,6 +116,12 @@ def serve(
     mailbox_bytes: Annotated[int, _limit("Bytes in one mailbox.", 1)] = _STORE.mailbox_bytes,
     total_bytes: Annotated[int, _limit("Bytes in all mailboxes.", 1)] = _STORE.total_bytes,
     min_free_bytes: Annotated[int, _limit("Bytes of disk that are left free.", 0)] = _STORE.min_free_bytes,
+    file_days: Annotated[int, _limit("Days that a file stays at least.", 1)] = _STORE.blob_seconds // DAY,
+    file_quota: Annotated[int, _limit("Bytes of files of one account.", 0)] = _STORE.blob_quota,
+    file_bytes: Annotated[int, _limit("Bytes of all files.", 0)] = _STORE.blob_bytes,
+    file_free_bytes: Annotated[int, _limit("Bytes of disk that files leave free.", 0)] = (
+        _STORE.blob_free_bytes
+    ),
 ) -> None:
     """Serve Hushpost, until Ctrl-C or SIGTERM. The first run prints an invitation.
 
@@ -150,6 +157,10 @@ def serve(
         mailbox_bytes=mailbox_bytes,
         total_bytes=total_bytes,
         min_free_bytes=min_free_bytes,
+        blob_seconds=file_days * DAY,
+        blob_quota=file_quota,
+        blob_bytes=file_bytes,
+        blob_free_bytes=file_free_bytes,
     )
     run_post(settings, store_limits, _announce)
 

@@ -12,32 +12,34 @@ import socket
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import structlog
 
 from hushpost.errors import ProtocolError
 from hushpost.server import net
+from hushpost.server.asked import OpenRequests
+from hushpost.server.door import SHUTDOWN_SECONDS, is_welcome, shake_hands
 from hushpost.server.handlers import begin, weight
 from hushpost.server.identity import ALPN
-from hushpost.server.office import Admission, Office, Pending
+from hushpost.server.office import Admission, Office, Pending, Said
+from hushpost.server.parts import Delivery, Traffic
 from hushpost.server.peer import Guest, Peer
 from hushpost.server.push import POLL_SECONDS
 from hushpost.server.refusals import BUSY_SECONDS, Refusal, refusal
 from hushpost.wire.connection import BadRequest, ServerConnection
-from hushpost.wire.frames import EndOfStream
+from hushpost.wire.frames import Chunk, EndOfStream, FrameEnd
 from hushpost.wire.messages import (
     Acknowledge,
     Error,
     ErrorCode,
     EventMessage,
+    PartContent,
+    PutPart,
     RequestMessage,
     ResponseMessage,
 )
 from hushpost.wire.states import State
-
-SHUTDOWN_SECONDS = 5.0
-"""For the peer to answer our end of TLS."""
 
 HIGH_WATER = 256 * 1024
 """Unsent bytes above which a connection is served no further until it has read them."""
@@ -56,29 +58,22 @@ class Stage(Enum):
     ENDING = "everything was said"
 
 
-class Asked(NamedTuple):
-    """A request that awaits its answer: since when (loop time), and its bytes in hand."""
-
-    future: asyncio.Future[Any]
-    since: float
-    weight: int
-
-
 class Connection(asyncio.BufferedProtocol):
     """One connection. See `server.net.Connection` for what the acceptor asks of it."""
 
     __slots__ = (
         "_accepted",
         "_backlog",
-        "_frame_since",
+        "_frame_due",
+        "_held",
         "_host",
-        "_in_hand",
         "_office",
         "_open",
         "_out",
         "_out_size",
         "_party",
         "_paused",
+        "_paused_since",
         "_release",
         "_shaking",
         "_stage",
@@ -86,6 +81,7 @@ class Connection(asyncio.BufferedProtocol):
         "_unsent",
         "_wire",
         "deadline",
+        "traffic",
         "writable",
     )
 
@@ -99,13 +95,15 @@ class Connection(asyncio.BufferedProtocol):
         self._host = net.peer_host(accepted)
         self._party: Guest | Peer = Guest(self, net.origin(self._host), office.identity.shown)
         self._stage = Stage.SHAKING
-        self._open: dict[int, Asked] = {}
+        self._open = OpenRequests(office)
+        self.traffic = Traffic(office.store.parts, office.buffers, office.tasks, self)
         self._backlog: list[RequestMessage] = []
         self._out: list[bytes] = []
         self._out_size = 0
-        self._in_hand = 0
+        self._held: list[ResponseMessage | EventMessage] = []
         self._paused = False
-        self._frame_since = NEVER
+        self._paused_since = NEVER
+        self._frame_due = NEVER
         self._unsent = 0
         self.writable = True
         self.deadline = office.loop.time() + office.limits.entry_deadline
@@ -113,20 +111,11 @@ class Connection(asyncio.BufferedProtocol):
     # What the acceptor asks
 
     def start(self) -> None:
-        if not self._is_welcome():
+        if not is_welcome(self._office, self._host):
             self._accepted.close()
             self._end()
             return
         self._shaking = self._office.tasks.create_task(self._shake_hands())
-
-    def _is_welcome(self) -> bool:
-        """Unless too many come from its address: a handshake costs us more than them."""
-        try:
-            self._office.budgets.connections.take(net.origin(self._host))
-        except Refusal:
-            self._office.counts["connections-refused"] += 1
-            return False
-        return True
 
     def expire(self) -> None:
         if self._stage is Stage.SHAKING:
@@ -141,24 +130,16 @@ class Connection(asyncio.BufferedProtocol):
             self._shaking.cancel()
         elif self._stage is Stage.TALKING:
             self._stage = Stage.STOPPING
+            self.traffic.close()
             self._pause_reading()
-            self._proceed()
+            self.go_on()
 
     # What asyncio tells
 
     async def _shake_hands(self) -> None:
-        office = self._office
         try:
-            await office.loop.connect_accepted_socket(
-                lambda: self,
-                self._accepted,
-                ssl=office.identity.shown.context,
-                ssl_handshake_timeout=office.limits.entry_deadline + net.SWEEP_SECONDS,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-            )
-        except OSError:  # garbage, another protocol, an older TLS, or gone: TLS errors are of this kind, too
-            office.counts["handshakes-failed"] += 1
-            self._end()
+            if not await shake_hands(self._office, self._accepted, self):
+                self._end()
         except asyncio.CancelledError:
             self._end()
             raise
@@ -183,29 +164,35 @@ class Connection(asyncio.BufferedProtocol):
         whole = False
         try:
             while (event := wire.next_event()) is not None and not isinstance(event, EndOfStream):
+                if isinstance(event, Chunk):
+                    self.traffic.take(event.data)
+                    continue
                 whole = True
-                if isinstance(event, RequestMessage | BadRequest):
+                if isinstance(event, FrameEnd):
+                    self.traffic.end()
+                else:
                     self._take(event)
         except ProtocolError:
             self._office.counts["protocol-errors"] += 1
             self._finish()
             return
         if not wire.inside_frame:
-            self._frame_since = NEVER
-        elif whole or self._frame_since == NEVER:
-            self._frame_since = self._office.loop.time()
-            self.look_at(self._frame_since + self._office.request_deadline)
-        if self._backlog:
+            self._frame_due = NEVER
+        elif whole or self._frame_due == NEVER:
+            self._allow_frame(self._office.loop.time())
+        if self._backlog or not self.traffic.may_read():
             self._pause_reading()
 
     def pause_writing(self) -> None:
         self.writable = False
         self._unsent = self._transport.get_write_buffer_size()
-        self.look_at(self._office.loop.time() + self._office.request_deadline)
+        self._paused_since = self._office.loop.time()
+        self.look_at(self._paused_since + self._office.request_deadline)
 
     def resume_writing(self) -> None:
         self.writable = True
-        self._proceed()
+        self.go_on()
+        self.traffic.go()
         if isinstance(self._party, Peer) and (mine := self._office.subscriptions.of(self._party)):
             mine.go()
 
@@ -217,13 +204,13 @@ class Connection(asyncio.BufferedProtocol):
     def _take(self, event: RequestMessage | BadRequest) -> None:
         if isinstance(event, BadRequest):
             self._answer(event.answer)
-        elif self._backlog or self._is_busy():
+        elif (self._backlog or self._is_busy()) and not isinstance(event, PutPart):
             self._backlog.append(event)
         else:
             self._begin(event)
 
     def _is_busy(self) -> bool:
-        return not self.writable or self._in_hand > self._office.limits.in_hand
+        return not self.writable or self._open.in_hand > self._office.limits.in_hand
 
     def _begin(self, request: RequestMessage) -> None:
         office = self._office
@@ -237,22 +224,14 @@ class Connection(asyncio.BufferedProtocol):
         if not isinstance(outcome, Pending):
             self._answer(outcome)
             return
-        now = office.loop.time()
-        if not self._open:
-            self.look_at(now + office.request_deadline)
-        asked = Asked(outcome.future, now, weight(request))
-        self._open[number] = asked
-        self._in_hand += asked.weight
-        office.in_hand += asked.weight
-        asked.future.add_done_callback(partial(self._done, number, outcome))
+        self.look_at(self._open.add(number, outcome, weight(request)))
+        outcome.future.add_done_callback(partial(self._done, number, outcome))
 
     def _done(self, number: int, pending: Pending[Any], future: asyncio.Future[Any]) -> None:
-        asked = self._open.get(number)
-        if asked is None or asked.future is not future:  # its deadline has passed, or the connection ended
+        if not self._open.settle(number, future):
             self._forget(future)
             return
-        self._settle(number, asked)
-        answer: ResponseMessage | Admission
+        answer: Said
         try:
             answer = pending.answer(future.result())
         except (Exception, asyncio.CancelledError) as error:
@@ -265,30 +244,26 @@ class Connection(asyncio.BufferedProtocol):
         if self._wire.state is State.CLOSED:
             self._finish()
         elif self._backlog or self._stage is Stage.STOPPING:
-            self._proceed()
-
-    def _settle(self, number: int, asked: Asked) -> None:
-        del self._open[number]
-        self._in_hand -= asked.weight
-        self._office.in_hand -= asked.weight
+            self.go_on()
 
     def _forget(self, future: asyncio.Future[Any]) -> None:
         """Nobody waits for this result any more."""
-        if future.cancelled() or future.exception() is not None:
-            return
-        if isinstance(late := future.result(), Admission):
+        ended_well = not future.cancelled() and future.exception() is None
+        if ended_well and isinstance(late := future.result(), Admission):
             self._office.peers.remove(late.peer)
 
-    def _proceed(self) -> None:
+    def go_on(self) -> None:
         """Go on with what had to wait; then, with what waits in the socket."""
         while self._backlog and not self._is_busy():
             self._begin(self._backlog.pop(0))
         if self._stage is Stage.STOPPING and not self._backlog and not self._open:
             self._finish()
-        elif self._stage is Stage.TALKING and self._paused and not self._backlog:
+        elif self._stage is not Stage.TALKING or not self._paused or self._backlog:
+            return
+        elif self.traffic.may_read():
             self._paused = False
-            if self._frame_since != NEVER:
-                self._frame_since = self._office.loop.time()
+            if self._frame_due != NEVER:
+                self._allow_frame(self._office.loop.time())
             self._transport.resume_reading()
 
     def _pause_reading(self) -> None:
@@ -298,16 +273,22 @@ class Connection(asyncio.BufferedProtocol):
 
     # Answers
 
-    def _answer(self, answer: ResponseMessage) -> None:
+    def _answer(self, answer: ResponseMessage | Delivery) -> None:
+        if isinstance(answer, Delivery):
+            return self.traffic.deliver(answer)
+        if isinstance(answer, Error):
+            self._note(answer)
+        return self._say(answer)
+
+    def _say(self, message: ResponseMessage | EventMessage) -> None:
+        if self._wire.to_write:  # not between the pieces of a part
+            self._held.append(message)
+            return
         try:
-            data = self._wire.send(answer)
+            self._send(self._wire.send(message))
         except Exception:  # of our own making: too large, or not an answer to this request
             log.exception("internal error")
             self.abort()
-            return
-        if isinstance(answer, Error):
-            self._note(answer)
-        self._send(data)
 
     def _note(self, refused: Error) -> None:
         office = self._office
@@ -317,7 +298,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def tell(self, event: EventMessage) -> None:
         if self._stage is Stage.TALKING:
-            self._send(self._wire.send(event))
+            self._say(event)
 
     def _send(self, data: bytes) -> None:
         if not self._out:
@@ -334,7 +315,31 @@ class Connection(asyncio.BufferedProtocol):
         if self._release is not None and out:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
+    # Parts of files: see `server.parts.Outlet`
+
+    @property
+    def to_come(self) -> int:
+        return self._wire.to_come
+
+    def begin_data(self, head: PartContent, size: int) -> None:
+        self._send(self._wire.send(head, size))
+
+    def send_data(self, data: memoryview) -> None:
+        self.flush()
+        self._wire.wrote(len(data))
+        self._transport.write(data)
+        if not self._wire.to_write:
+            held, self._held = self._held, []
+            for each in held:
+                self._say(each)
+
     # Time
+
+    def _allow_frame(self, now: float) -> None:
+        """From now on, the frame that is coming has as long as any; large data, longer."""
+        limits = self._office.settings.listen_limits
+        self._frame_due = now + limits.request_deadline + self._wire.to_come / limits.min_rate
+        self.look_at(self._frame_due)
 
     def look_at(self, when: float) -> None:
         self.deadline = min(self.deadline, when)
@@ -343,35 +348,33 @@ class Connection(asyncio.BufferedProtocol):
         """Something may be overdue; what is not sets the next deadline."""
         office = self._office
         patience = office.request_deadline
-        self.deadline = NEVER
-        for number, asked in list(self._open.items()):
-            if asked.since + patience > now:
-                self.look_at(asked.since + patience)
-                break
-            self._settle(number, asked)
+        for number in self._open.take_overdue(now):
             self._answer(refusal(number, Refusal(ErrorCode.DEADLINE)))
-        if self._frame_since != NEVER and not self._paused:
-            if self._frame_since + patience <= now:
+        self.deadline = self._open.due
+        if not self._paused:
+            if self._frame_due <= now:
                 self.abort()
                 return
-            self.look_at(self._frame_since + patience)
+            self.look_at(self._frame_due)
         if not self.writable:
             unsent = self._transport.get_write_buffer_size()
-            if unsent >= self._unsent:
-                self.abort()  # it has read nothing for a whole deadline, and holds our memory
-                return
-            self._unsent = unsent
-            self.look_at(now + patience)
+            if now >= self._paused_since + patience:
+                if unsent >= self._unsent:
+                    self.abort()  # it has read nothing for a whole deadline, and holds our memory
+                    return
+                self._unsent, self._paused_since = unsent, now
+            self.look_at(self._paused_since + patience)
         if isinstance(self._party, Peer) and (mine := office.subscriptions.of(self._party)):
             mine.go()
             self.look_at(now + POLL_SECONDS)
         if self._backlog:
-            self._proceed()
+            self.go_on()
 
     # The end
 
     def _finish(self) -> None:
         """Send what was said, then close."""
+        self.traffic.close()
         if self._stage is not Stage.ENDING:
             self._stage = Stage.ENDING
             self.deadline = self._office.loop.time() + SHUTDOWN_SECONDS
@@ -388,9 +391,8 @@ class Connection(asyncio.BufferedProtocol):
         release, self._release = self._release, None
         if release is None:
             return
-        self._office.in_hand -= self._in_hand
-        self._in_hand = 0
         self._open.clear()
+        self.traffic.close()
         self._backlog.clear()
         if isinstance(self._party, Peer):
             self._office.subscriptions.drop(self._party)

@@ -78,6 +78,9 @@ class Budgets:
         self.publications = Buckets(rates.publications, clock)
         self.manifests = Buckets(rates.manifests, clock)
         self.questions = Buckets(rates.questions, clock)
+        self.files = Buckets(rates.files, clock)
+        self.parts = Buckets(rates.parts, clock)
+        self.file_questions = Buckets(rates.file_questions, clock)
 
 
 def told(rates: Rates, limits: PostLimits, listening: ListenLimits, store: StoreLimits) -> dict[str, int]:
@@ -93,6 +96,9 @@ def told(rates: Rates, limits: PostLimits, listening: ListenLimits, store: Store
         "mailbox-bytes": store.mailbox_bytes,
         "request-lane-envelopes": REQUESTS_COUNT,
         "request-lane-bytes": REQUESTS_BYTES,
+        "file-seconds": store.blob_seconds,
+        "file-quota": store.blob_quota,
+        "part-rate": listening.min_rate,
     }
     for name, rate in msgspec.structs.asdict(rates).items():
         word = name.replace("_", "-")

@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from hushpost.server.identity import ServerIdentity
 from hushpost.server.limits import Budgets, told
+from hushpost.server.parts import Delivery, PartBuffers
 from hushpost.server.peer import Peer, Peers
 from hushpost.server.push import Subscriptions
 from hushpost.server.refusals import refusal
@@ -34,11 +35,19 @@ class Admission:
 
 @dataclass(slots=True)
 class Pending(Generic[T]):
-    """An answer that has to wait: when the future is done, `answer` makes it of the result."""
+    """An answer that has to wait: when the future is done, `answer` makes it of the result.
+
+    Attributes:
+        patience: seconds that it may take beyond the deadline of every request.
+    """
 
     future: asyncio.Future[T]
-    answer: Callable[[T], ResponseMessage | Admission]
+    answer: Callable[[T], Said]
+    patience: float = 0.0
 
+
+Said = ResponseMessage | Admission | Delivery
+"""What is answered in the end."""
 
 Outcome = ResponseMessage | Pending[Any]
 """What a handler gives back. It raises for what it refuses."""
@@ -68,6 +77,7 @@ class Office:
     Attributes:
         clock: seconds since 1970.
         scratch: what every connection reads into; nobody keeps anything in it.
+        buffers: for parts of files.
         in_hand: bytes of requests and awaited answers of all connections.
         counts: how often what happened, by name, for the metrics.
     """
@@ -87,11 +97,12 @@ class Office:
         self.peers = Peers(settings.limits.per_device)
         self.subscriptions = Subscriptions(store, tasks)
         self.scratch = memoryview(bytearray(SCRATCH_SIZE))
+        self.buffers = PartBuffers()
         self.in_hand = 0
         self.counts: Counter[str] = Counter()
         self._to_flush: list[Flushed] = []
 
-    def run(self, number: int, work: Coroutine[Any, Any, ResponseMessage | Admission]) -> Pending[Any]:
+    def run(self, number: int, work: Coroutine[Any, Any, Said]) -> Pending[Any]:
         """Answer with what this coroutine returns, or with the refusal that it raises."""
         return Pending(self.tasks.create_task(_refusing(number, work)), _unchanged)
 
@@ -111,9 +122,7 @@ def _unchanged(answer: T) -> T:
     return answer
 
 
-async def _refusing(
-    number: int, work: Coroutine[Any, Any, ResponseMessage | Admission]
-) -> ResponseMessage | Admission:
+async def _refusing(number: int, work: Coroutine[Any, Any, Said]) -> Said:
     try:
         return await work
     except Exception as error:

@@ -9,6 +9,7 @@ from typing import Protocol
 from hushpost.crypto.identity import ClientNonce, ServerNonce
 from hushpost.ids import AccountId, DeviceId, MailboxId
 from hushpost.server.identity import Shown
+from hushpost.server.parts import Traffic
 from hushpost.server.refusals import Refusal
 from hushpost.wire.messages import ErrorCode, EventMessage
 
@@ -22,6 +23,14 @@ class Outlet(Protocol):
     @property
     def writable(self) -> bool:
         """Whether more may be sent without being asked for: the peer keeps up with reading."""
+
+    @property
+    def to_come(self) -> int:
+        """Bytes of the present request's data that have not come yet."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """Parts of files that come and go here."""
 
     def tell(self, event: EventMessage) -> None:
         """Send an event, unless the connection is ending."""

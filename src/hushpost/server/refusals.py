@@ -12,12 +12,16 @@ import structlog
 from hushpost.crypto.identity import ManifestFault
 from hushpost.crypto.prekeys import PrekeyFault
 from hushpost.errors import (
+    BadDigest,
+    BlobConflict,
+    BlobIncomplete,
     IdConflict,
     IdTaken,
     InviteInvalid,
     ManifestError,
     NameTaken,
     PrekeyError,
+    QuotaFull,
     RequestsFull,
     StaleDevices,
     StaleId,
@@ -27,6 +31,7 @@ from hushpost.errors import (
     StoreFull,
     TooManyKeys,
     UnknownAccount,
+    UnknownBlob,
     UnknownMailbox,
 )
 from hushpost.wire.messages import Error, ErrorCode
@@ -55,6 +60,11 @@ SENTENCES = {
     ErrorCode.RATE_LIMITED: "this was asked for too often",
     ErrorCode.DEADLINE: "it took too long; it may still be done",
     ErrorCode.UNAVAILABLE: "the server cannot do it now",
+    ErrorCode.UNKNOWN_BLOB: "there is no such blob, or not with this token",
+    ErrorCode.BLOB_CONFLICT: "something else is in this place",
+    ErrorCode.INCOMPLETE: "parts are missing, or not of the size that they should have",
+    ErrorCode.BAD_DIGEST: "the part is not what its digest says",
+    ErrorCode.QUOTA: "your files here are as many bytes as they may be",
 }
 """Those of MALFORMED, UNEXPECTED and UNKNOWN_REQUEST that the frame alone shows come from `wire`."""
 
@@ -77,6 +87,7 @@ _CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (StaleId, ErrorCode.STALE_ID),
     (IdConflict, ErrorCode.ID_CONFLICT),
     (RequestsFull, ErrorCode.REQUESTS_FULL),
+    (QuotaFull, ErrorCode.QUOTA),
     (StoreFull, ErrorCode.FULL),
     (InviteInvalid, ErrorCode.INVITE_INVALID),
     (NameTaken, ErrorCode.NAME_TAKEN),
@@ -84,6 +95,10 @@ _CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (UnknownAccount, ErrorCode.UNKNOWN_ACCOUNT),
     (UnknownMailbox, ErrorCode.UNKNOWN_ACCOUNT),
     (TooManyKeys, ErrorCode.TOO_LARGE),
+    (UnknownBlob, ErrorCode.UNKNOWN_BLOB),
+    (BlobConflict, ErrorCode.BLOB_CONFLICT),
+    (BlobIncomplete, ErrorCode.INCOMPLETE),
+    (BadDigest, ErrorCode.BAD_DIGEST),
 )
 """The first that fits counts; whatever else goes wrong is UNAVAILABLE."""
 

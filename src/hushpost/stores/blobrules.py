@@ -43,7 +43,7 @@ def check_room(limits: StoreLimits, total: int, promised: int, adding: int, free
         StoreFull.
     """
     if total + adding > limits.blob_bytes:
-        raise StoreFull("the server holds as many files as it may", hint="raise --blob-bytes")
+        raise StoreFull("the server holds as many files as it may", hint="raise the storage limit")
     if free - promised - adding < limits.blob_free_bytes:
         raise StoreFull("the server's disk is nearly full", hint="make room on the server's disk")
 

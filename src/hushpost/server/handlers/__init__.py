@@ -9,22 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hushpost.server.handlers import accounts, entering, keys, mail
+from hushpost.server.handlers import accounts, blobs, entering, keys, mail
 from hushpost.server.office import Office, Outcome
 from hushpost.server.peer import Guest, Peer
 from hushpost.wire import limits
 from hushpost.wire.messages import (
     Acknowledge,
     Authenticate,
+    CommitBlob,
+    CreateBlob,
+    GetBlobStatus,
     GetEnvelopes,
     GetKeys,
+    GetPart,
     GetUsage,
     Hello,
     Leave,
     ListAccounts,
     PublishKeys,
     PutManifest,
+    PutPart,
     Register,
+    ReleaseBlob,
     RequestMessage,
     SendEnvelope,
     Subscribe,
@@ -48,6 +54,12 @@ SERVING: dict[type[RequestMessage], Callable[[Office, Peer, Any], Outcome]] = {
     PutManifest: accounts.put_manifest,
     GetUsage: accounts.usage,
     Leave: accounts.leave,
+    CreateBlob: blobs.create,
+    PutPart: blobs.put,
+    CommitBlob: blobs.commit,
+    GetBlobStatus: blobs.status,
+    GetPart: blobs.get,
+    ReleaseBlob: blobs.release,
 }
 """What a peer may ask."""
 
@@ -57,6 +69,7 @@ _WEIGHTS: dict[type[RequestMessage], int] = {
     PublishKeys: 32 * 1024,
     ListAccounts: 64 * 1024,
     PutManifest: 64 * 1024,
+    GetBlobStatus: 576 * 1024,
 }
 """Bytes of answers, where those are larger than the request."""
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, TypeVar
 
-from hushpost.server.office import Admission, Office, Pending
+from hushpost.server.office import Office, Pending, Said
 from hushpost.server.peer import Guest, Peer
-from hushpost.wire.messages import RequestMessage, ResponseMessage
+from hushpost.wire.messages import RequestMessage
 
 P = TypeVar("P", Guest, Peer)
 R = TypeVar("R", bound=RequestMessage)
-A = TypeVar("A", bound=ResponseMessage | Admission)
+A = TypeVar("A", bound=Said)
 
 
 def waiting(

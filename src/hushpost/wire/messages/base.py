@@ -63,6 +63,11 @@ class ErrorCode(StrEnum):
     RATE_LIMITED = "rate-limited"
     DEADLINE = "deadline"
     UNAVAILABLE = "unavailable"
+    UNKNOWN_BLOB = "unknown-blob"
+    BLOB_CONFLICT = "blob-conflict"
+    INCOMPLETE = "incomplete"
+    BAD_DIGEST = "bad-digest"
+    QUOTA = "quota"
 
 
 class Error(ResponseMessage, frozen=True):
