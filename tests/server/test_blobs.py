@@ -277,7 +277,8 @@ class TestTime:
     async def test_a_slow_line_has_time_and_a_silent_one_ends(self, tmp_path: Path) -> None:
         limits = ListenLimits(request_deadline=1.5, min_rate=100_000, stop_deadline=1.0)
         file = File(noise(250_000))
-        async with on_disk(tmp_path, listen_limits=limits) as (served, (keeper, alice), _):
+        rates = Rates(file_questions=Rate(1_000_000, 60))
+        async with on_disk(tmp_path, listen_limits=limits, rates=rates) as (served, (keeper, alice), _):
             await alice.expect(BlobCreated, file.create())
             loop = asyncio.get_running_loop()
             silent = await served.login(keeper)
