@@ -31,10 +31,13 @@ from hushpost.client.clock import Clock, SystemClock
 from hushpost.client.context import Context, known_me
 from hushpost.client.joining import Wish, check_account_name, join
 from hushpost.client.keeper import Keeper
+from hushpost.client.profiles import ProfileFiles
 from hushpost.client.recovering import recover
 from hushpost.client.running import Opening, created, facts_of, link_of, running
 from hushpost.client.status import Phase
 from hushpost.client.store import Enrolment, Me, Tables
+from hushpost.client.transfers.library import Files
+from hushpost.client.transfers.porter import Porter
 from hushpost.client.values import Contact, Delivery, Event, Message
 from hushpost.client.vault import Ask, Vault
 from hushpost.client.writing import compose
@@ -84,10 +87,11 @@ class Explanation:
     steps: tuple[tuple[int, str], ...]
 
 
-class Client:
+class Client(Files):
     """One profile, open. Made by `open`; see the module for what is promised."""
 
-    def __init__(self, ctx: Context, keeper: Keeper, vault: Vault) -> None:
+    def __init__(self, ctx: Context, keeper: Keeper, vault: Vault, porter: Porter) -> None:
+        super().__init__(porter)
         self._ctx = ctx
         self._keeper = keeper
         self._vault = vault
@@ -323,7 +327,7 @@ class Client:
 @asynccontextmanager
 async def _opened(cls: type[Client], opening: Opening) -> AsyncIterator[Client]:
     async with running(opening) as (ctx, keeper, vault):
-        yield cls(ctx, keeper, vault)
+        yield cls(ctx, keeper, vault, Porter(ctx, ProfileFiles(opening.profile)))
 
 
 def _cursor(t: Tables, handler: str, *, from_now: bool) -> int:

@@ -13,9 +13,12 @@ from hushpost.client.values import (
     Contact,
     Delivery,
     DeliveryChanged,
+    Direction,
     Event,
     Received,
     Requested,
+    TransferEnded,
+    TransferState,
 )
 from hushpost.ids import AccountId, MessageId
 
@@ -27,6 +30,8 @@ class Kind(StrEnum):
     DELIVERY = "delivery"
     REQUESTED = "requested"
     ALARM = "alarm"
+    SENT = "sent"
+    FETCHED = "fetched"
 
 
 class Note(msgspec.Struct, array_like=True, frozen=True):
@@ -34,7 +39,7 @@ class Note(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         contact, message: ids; empty: none.
-        what: a `Delivery` or an `Alarm`.
+        what: a `Delivery`, an `Alarm`, or of a file a `TransferState`.
         detail: a sentence.
     """
 
@@ -60,6 +65,9 @@ def write(t: Tables, event: Event) -> None:
             note = Note(Kind.RECEIVED, bytes(message.contact), bytes(message.id))
         case DeliveryChanged(message=name, contact=account, delivery=delivery, why=why):
             note = Note(Kind.DELIVERY, bytes(account), bytes(name), delivery.value, why)
+        case TransferEnded(contact=account, message=name, direction=direction, state=state, why=why):
+            kind = Kind.SENT if direction is Direction.SENT else Kind.FETCHED
+            note = Note(kind, bytes(account), bytes(name), state.value, why)
         case Requested(contact=contact):
             note = Note(Kind.REQUESTED, bytes(contact.account))
         case Alarmed():
@@ -94,6 +102,10 @@ def read(t: Tables, stored: StoredEvent) -> Event | None:
             event = Received(number, at, found) if found else None
         case Kind.DELIVERY if contact and message:
             event = DeliveryChanged(number, at, message, contact, Delivery(note.what), note.detail)
+        case Kind.SENT | Kind.FETCHED if contact and message:
+            direction = Direction.SENT if note.kind is Kind.SENT else Direction.RECEIVED
+            state = TransferState(note.what)
+            event = TransferEnded(number, at, message, contact, direction, state, note.detail)
         case Kind.REQUESTED if contact:
             person = t.people.get(contact)
             event = Requested(number, at, as_contact(t, person)) if person else None

@@ -3,6 +3,8 @@
 HOME/NAME/profile.db     the encrypted database, and SQLite's files beside it
 HOME/NAME/profile.key    how its key is kept: see `vault`
 HOME/NAME/receiver.lock  the lease: see `lease`
+HOME/NAME/transfers/     who carries which file: see `transfers.claims`
+HOME/NAME/spools/        what came from pipes, sealed: see `transfers.pipes`
 """
 
 from __future__ import annotations
@@ -44,6 +46,16 @@ class ProfileFiles:
     @property
     def lease(self) -> Path:
         return self.folder / "receiver.lock"
+
+    @property
+    def transfers(self) -> Path:
+        """Locks of files that are carried."""
+        return self.folder / "transfers"
+
+    @property
+    def spools(self) -> Path:
+        """What came from pipes, sealed, until the server has it."""
+        return self.folder / "spools"
 
     @property
     def exist(self) -> bool:

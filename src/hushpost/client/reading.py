@@ -18,6 +18,7 @@ from hushpost.client.following import Followed, absorb, follow
 from hushpost.client.ratchets import Ratchet, Ratchets
 from hushpost.client.store import Tables, Undecryptable
 from hushpost.client.store.me import DeliveryToken
+from hushpost.client.transfers.offers import attached, note_offer
 from hushpost.client.values import Alarm, Delivery, DeliveryChanged, Message, Received, Requested, Standing
 from hushpost.client.writing import resend, say
 from hushpost.crypto.content import Card, Introduction, Receipt, ResendRequest, SessionReset, Text
@@ -25,6 +26,7 @@ from hushpost.crypto.envelope import Arrived, Claim, Opened, Unplaced, open_lett
 from hushpost.crypto.faults import EnvelopeFault
 from hushpost.crypto.identity import NO_MANIFEST, Device, Manifest, ManifestFault, ManifestHash
 from hushpost.crypto.inner import Party
+from hushpost.crypto.offer import FileOffer
 from hushpost.crypto.prekeys import Owner, PrekeyCheck
 from hushpost.crypto.primitives import SealOpener, sha256
 from hushpost.errors import EnvelopeError, ManifestError, PrekeyError
@@ -215,8 +217,11 @@ class Reader:
     def _say(self, page: Page, account: AccountId, opened: Opened, standing: Standing) -> None:
         """Do what the message says. A repeat does not come here."""
         t, content, now = page.t, opened.content, self._ctx.clock.now()
-        if (text := content.get(Text)) is not None:
-            self._keep_text(t, account, opened, text)
+        text, offer = content.get(Text), content.get(FileOffer)
+        if text is not None or offer is not None:
+            self._keep_message(t, account, opened)
+            if offer is not None:
+                note_offer(t, account, opened.message, offer, now)
             if standing is Standing.CONTACT and self._ctx.receipts:
                 t.outbox.owe_receipt(account, opened.message, page.receipts_due)
         if standing is not Standing.CONTACT:
@@ -231,14 +236,22 @@ class Reader:
                     journal.progress(t, DeliveryChanged(*change))
         self._mend(t, account, opened)
 
-    def _keep_text(self, t: Tables, account: AccountId, opened: Opened, text: Text) -> None:
-        now = self._ctx.clock.now()
+    def _keep_message(self, t: Tables, account: AccountId, opened: Opened) -> None:
+        now, text, offer = self._ctx.clock.now(), opened.content.get(Text), opened.content.get(FileOffer)
         remark = ""
         if opened.is_removed:
             remark = str(Alarm.REMOVED_DEVICE)
             journal.alarm(t, Alarm.REMOVED_DEVICE, now, account)
         message = Message(
-            opened.message, account, False, text.text, opened.sent_at, now, Delivery.DELIVERED, remark
+            opened.message,
+            account,
+            False,
+            text.text if text else "",
+            opened.sent_at,
+            now,
+            Delivery.DELIVERED,
+            remark,
+            attached(offer) if offer else None,
         )
         if t.history.add(message, opened.device.id, opened.encoded):
             t.story.tell(opened.message, "received, decrypted and stored", now)

@@ -61,11 +61,27 @@ class Contact(msgspec.Struct, frozen=True):
         return self.alias or self.name
 
 
+class AttachedFile(msgspec.Struct, frozen=True):
+    """The file that a message offers.
+
+    Attributes:
+        name: what its sender calls it: hostile to a file system, see `hushpost.filenames`.
+        size: bytes; of a folder, those of its tar stream.
+        media_type: what its sender says that it is, or empty.
+    """
+
+    name: str
+    size: int
+    media_type: str
+    is_folder: bool
+
+
 class Message(msgspec.Struct, frozen=True):
-    """A text between us and somebody.
+    """A text between us and somebody, or a file, or both.
 
     Attributes:
         contact: the other side, whoever wrote.
+        text: with a file its caption, which may be empty.
         sent_at: seconds since 1970, by the writer's clock: a claim.
         stored_at: by ours, when it came to be here.
         delivery: of ours; theirs are `DELIVERED`.
@@ -80,6 +96,66 @@ class Message(msgspec.Struct, frozen=True):
     stored_at: int
     delivery: Delivery
     remark: str = ""
+    file: AttachedFile | None = None
+
+
+class Direction(StrEnum):
+    """Which way a file goes."""
+
+    SENT = "sent"
+    RECEIVED = "received"
+
+
+class TransferState(StrEnum):
+    """How far a file has come."""
+
+    OFFERED = "offered"  # somebody offers it, and nobody has asked for it here
+    WAITING = "waiting"  # begun, and carried by nobody at the moment: it can be resumed
+    RUNNING = "running"  # a process of this profile carries it
+    DONE = "done"  # the server has all of it, or we have
+    FAILED = "failed"  # given up; `why` is the sentence
+    CANCELLED = "cancelled"
+
+
+class Transfer(msgspec.Struct, frozen=True):
+    """A file on its way.
+
+    Attributes:
+        id: of the message that offers it, or will when the server has all of it.
+        name: as its sender calls it.
+        size: bytes; None: it comes from a pipe whose end nobody knows.
+        carried: how many of them are through, as far as was noted.
+        path: where it comes from, or where it was put; empty: nowhere yet, or a pipe.
+        why: a sentence about `state`; may be empty.
+        since: seconds since 1970.
+    """
+
+    id: MessageId
+    contact: AccountId
+    direction: Direction
+    name: str
+    size: int | None
+    is_folder: bool
+    state: TransferState
+    carried: int
+    path: str
+    why: str
+    since: int
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a running transfer is, told again and again.
+
+    Attributes:
+        carried: bytes that are through, those of earlier attempts included.
+        size: of how many; None: nobody knows yet.
+        restarted: the source has changed, and all of it is sent anew.
+    """
+
+    id: MessageId
+    carried: int
+    size: int | None
+    restarted: bool = False
 
 
 class Alarm(StrEnum):
@@ -123,6 +199,16 @@ class DeliveryChanged(Event, frozen=True):
     message: MessageId
     contact: AccountId
     delivery: Delivery
+    why: str = ""
+
+
+class TransferEnded(Event, frozen=True):
+    """A file has come to where it should be, or was given up or cancelled; `why` is a sentence then."""
+
+    message: MessageId
+    contact: AccountId
+    direction: Direction
+    state: TransferState
     why: str = ""
 
 

@@ -42,21 +42,33 @@ def compose(t: Tables, ctx: Context, contact: AccountId, text: str) -> Message:
         UsageError: an empty text, one that is too long, or nobody that we know.
         OldCopy: nothing is sent from this database any more.
     """
-    check_may_send(known_me(t))
-    person = t.people.get(contact)
-    if person is None:
-        raise UsageError("this is nobody that you know", hint="add a contact by link or by name first")
-    check_may_write(person)
+    check_recipient(t, contact)
     now = ctx.clock.now()
     try:
         content = Content.of(Text(text)).encode()
     except ValueError:
         raise UsageError("a text has 1 byte to 128 KiB") from None
     message = Message(MessageId.random(), contact, True, text, now, now, Delivery.QUEUED)
-    t.history.add(message, ctx.me.device, content)
-    t.outbox.add(message.id, contact, content, now)
-    t.story.tell(message.id, "written, and safe on this device", now)
+    post(t, ctx, message, content)
     return message
+
+
+def post(t: Tables, ctx: Context, message: Message, content: bytes) -> None:
+    """Put a message of ours into history and outbox."""
+    t.history.add(message, ctx.me.device, content)
+    t.outbox.add(message.id, message.contact, content, message.stored_at)
+    t.story.tell(message.id, "written, and safe on this device", message.stored_at)
+
+
+def check_recipient(t: Tables, contact: AccountId) -> None:
+    """Raises:
+    Blocked, UsageError, OldCopy: as `compose`.
+    """
+    check_may_send(known_me(t))
+    person = t.people.get(contact)
+    if person is None:
+        raise UsageError("this is nobody that you know", hint="add a contact by link or by name first")
+    check_may_write(person)
 
 
 def check_may_write(person: Person) -> None:

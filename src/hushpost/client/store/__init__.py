@@ -5,6 +5,7 @@ kept and when: docs/spec/delivery.md.
 """
 
 from hushpost.client.store.devices import PeerDevice
+from hushpost.client.store.downloads import Automatic, BootId, Offered
 from hushpost.client.store.events import StoredEvent
 from hushpost.client.store.history import Undecryptable
 from hushpost.client.store.me import NO_EPOCH, DeliveryToken, Enrolment, Epoch, Home, Me, OwnToken, Position
@@ -16,9 +17,14 @@ from hushpost.client.store.seals import OwnSealKey
 from hushpost.client.store.sessions import StoredSession
 from hushpost.client.store.store import Store, Tables
 from hushpost.client.store.thread import StoreThread
+from hushpost.client.store.uploads import NO_STAMP, Attempt, SourceKind, Stamp, Upload
 
 __all__ = [
     "NO_EPOCH",
+    "NO_STAMP",
+    "Attempt",
+    "Automatic",
+    "BootId",
     "DeliveryToken",
     "Draft",
     "Enrolment",
@@ -27,6 +33,7 @@ __all__ = [
     "Home",
     "How",
     "Me",
+    "Offered",
     "OwnSealKey",
     "OwnToken",
     "Part",
@@ -35,6 +42,8 @@ __all__ = [
     "Position",
     "Queued",
     "Sent",
+    "SourceKind",
+    "Stamp",
     "State",
     "Store",
     "StoreKey",
@@ -43,4 +52,5 @@ __all__ = [
     "StoredSession",
     "Tables",
     "Undecryptable",
+    "Upload",
 ]

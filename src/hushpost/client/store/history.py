@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from hushpost.client.store.database import Database
-from hushpost.client.values import Delivery, Message
+from hushpost.client.values import AttachedFile, Delivery, Message
 from hushpost.ids import AccountId, DeviceId, EnvelopeId, FixedBytes, MessageId
 from hushpost.sql import Row
 
@@ -23,7 +25,10 @@ cost each message a page more to encrypt, and a look through all of it takes 30 
 TRIM_EVERY = 500
 """Entries between two looks at what can go."""
 
-_COLUMNS = "id, contact, ours, text, sent_at, stored_at, delivery, remark"
+_COLUMNS = "id, contact, ours, text, sent_at, stored_at, delivery, remark, file"
+
+_encode_file = msgspec.msgpack.Encoder().encode
+_decode_file = msgspec.msgpack.Decoder(AttachedFile).decode
 
 
 class HistoryTable:
@@ -41,7 +46,7 @@ class HistoryTable:
         """
         return self._db.changed(
             "INSERT OR IGNORE INTO message (contact, ours, id, device, sent_at, stored_at, delivery, remark,"
-            " text, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " text, content, file) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             message.contact,
             int(message.ours),
             message.id,
@@ -52,6 +57,7 @@ class HistoryTable:
             message.remark,
             message.text,
             content,
+            None if message.file is None else _encode_file(message.file),
         )
 
     def get(self, contact: AccountId, message: MessageId, *, ours: bool) -> Message | None:
@@ -144,7 +150,7 @@ def _quoted(words: str) -> str:
 
 
 def _message(row: Row) -> Message:
-    message, contact, ours, text, sent_at, stored_at, delivery, remark = row
+    message, contact, ours, text, sent_at, stored_at, delivery, remark, file = row
     return Message(
         MessageId(message),
         AccountId(contact),
@@ -154,6 +160,7 @@ def _message(row: Row) -> Message:
         stored_at,
         Delivery(delivery),
         remark,
+        None if file is None else _decode_file(file),
     )
 
 

@@ -224,11 +224,79 @@ _WHAT_HAPPENED = (
     "CREATE TABLE handler (name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID",
 )
 
+_FILES = (
+    # file: an `AttachedFile`, encoded.
+    "ALTER TABLE message ADD COLUMN file BLOB",
+    # source: where it comes from. stamp: what that was when its key was made. size: NULL until a pipe has
+    # ended.
+    """CREATE TABLE upload (
+        message BLOB PRIMARY KEY,
+        contact BLOB NOT NULL,
+        kind TEXT NOT NULL,
+        source BLOB NOT NULL,
+        name TEXT NOT NULL,
+        caption TEXT NOT NULL,
+        state TEXT NOT NULL,
+        why TEXT NOT NULL,
+        made_at INTEGER NOT NULL,
+        blob BLOB NOT NULL,
+        key BLOB,
+        read_token BLOB,
+        release_token BLOB,
+        stamp BLOB NOT NULL,
+        size INTEGER
+    ) STRICT, WITHOUT ROWID""",
+    # Of every attempt to seal a part: which of them the server got is seen later.
+    """CREATE TABLE upload_part (
+        blob BLOB NOT NULL,
+        number INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        PRIMARY KEY (blob, number, digest)
+    ) STRICT, WITHOUT ROWID""",
+    # target: the folder or file that was asked for. partial: where it is being put together. automatic:
+    # nobody asked for it. released: the server knows that it is needed no more.
+    """CREATE TABLE download (
+        contact BLOB NOT NULL,
+        message BLOB NOT NULL,
+        offer BLOB,
+        name TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        folder INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        why TEXT NOT NULL,
+        made_at INTEGER NOT NULL,
+        automatic INTEGER NOT NULL,
+        target BLOB NOT NULL,
+        partial BLOB NOT NULL,
+        final BLOB NOT NULL,
+        boot BLOB NOT NULL,
+        released INTEGER NOT NULL,
+        PRIMARY KEY (contact, message)
+    ) STRICT, WITHOUT ROWID""",
+    # synced: it is on the disk, whatever becomes of the machine.
+    """CREATE TABLE download_part (
+        contact BLOB NOT NULL,
+        message BLOB NOT NULL,
+        number INTEGER NOT NULL,
+        synced INTEGER NOT NULL,
+        PRIMARY KEY (contact, message, number),
+        FOREIGN KEY (contact, message) REFERENCES download ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID""",
+    # below: files of contacts up to so many bytes are fetched unasked; 0: none.
+    """CREATE TABLE automatic (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        below INTEGER NOT NULL,
+        folder BLOB NOT NULL
+    ) STRICT""",
+    "INSERT INTO automatic VALUES (1, 0, x'')",
+)
+
 STEPS: tuple[Step, ...] = (
     Step(
         "who we are, keys, others and their sessions, post, what happened",
         _WHO_WE_ARE + _KEYS + _OTHERS + _POST + _WHAT_HAPPENED,
     ),
+    Step("files that are sent and received", _FILES),
 )
 
 VERSION = len(STEPS)

@@ -24,6 +24,7 @@ from hushpost import sql
 from hushpost.client.store import schema
 from hushpost.client.store.database import Database
 from hushpost.client.store.devices import DeviceTable, ManifestTable
+from hushpost.client.store.downloads import DownloadTable
 from hushpost.client.store.events import EventTable, HandlerTable
 from hushpost.client.store.history import HistoryTable, StoryTable, UndecryptableTable
 from hushpost.client.store.joining import JoiningTable
@@ -35,6 +36,7 @@ from hushpost.client.store.prekeys import OlmTable, PrekeyTable
 from hushpost.client.store.repair import RepairTable
 from hushpost.client.store.seals import SealTable
 from hushpost.client.store.sessions import ReceivedTable, SessionTable
+from hushpost.client.store.uploads import UploadTable
 from hushpost.errors import StoreFailed, StoreFull, StoreUnusable
 
 PURGE_PATIENCE = 5.0
@@ -62,6 +64,8 @@ class Tables:
     story: StoryTable
     events: EventTable
     handlers: HandlerTable
+    uploads: UploadTable
+    downloads: DownloadTable
 
     @classmethod
     def of(cls, db: Database) -> Self:
@@ -83,6 +87,8 @@ class Tables:
             StoryTable(db),
             EventTable(db),
             HandlerTable(db),
+            UploadTable(db),
+            DownloadTable(db),
         )
 
 

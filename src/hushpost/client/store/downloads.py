@@ -1,0 +1,217 @@
+"""Files that others offer: where they are to go, and which of their parts are there and were verified."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from hushpost.client.store.database import Database
+from hushpost.client.values import TransferState
+from hushpost.crypto.offer import FileOffer, Mode
+from hushpost.ids import AccountId, FixedBytes, MessageId
+from hushpost.sql import Row
+
+
+class BootId(FixedBytes):
+    """Of the running system: what was written since it began may be lost with it, unless it was synced."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """Somebody's file, with what is known of it in any state.
+
+    Attributes:
+        name: hostile.
+        size: bytes.
+        automatic: it is fetched because it is small enough, and nobody asked for it.
+        target: the folder to put it into, or the name that it shall have; empty: nobody said.
+        partial: the file in which it is put together; empty: it was not begun.
+        final: what it is to be called, from the moment on in which it may be; empty: not so far.
+        boot: under which system the parts were written.
+        released: the server was told that we need it no more.
+    """
+
+    contact: AccountId
+    message: MessageId
+    name: str = field(repr=False)
+    size: int
+    is_folder: bool
+    state: TransferState
+    why: str
+    made_at: int
+    automatic: bool
+    target: str
+    partial: str
+    final: str
+    boot: bytes
+    released: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Automatic:
+    """What is fetched unasked: files of contacts of at most `below` bytes, into a folder. 0: nothing is."""
+
+    below: int
+    folder: str
+
+
+_COLUMNS = (
+    "contact, message, name, size, folder, state, why, made_at, automatic, target, partial, final, boot,"
+    " released"
+)
+
+
+class DownloadTable:
+    """`t.downloads`. A message names one only together with its sender: others choose their ids."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def offered(
+        self, contact: AccountId, message: MessageId, offer: FileOffer, now: int, *, target: str = ""
+    ) -> None:
+        """Somebody offers a file. `target`: fetch it at once, into this folder."""
+        state = TransferState.WAITING if target else TransferState.OFFERED
+        self._db.run(
+            "INSERT OR IGNORE INTO download VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, x'', x'', x'', 0)",
+            contact,
+            message,
+            offer.encode(),
+            offer.name,
+            offer.size,
+            int(offer.mode is Mode.FOLDER),
+            state.value,
+            now,
+            int(bool(target)),
+            os.fsencode(target),
+        )
+
+    def get(self, contact: AccountId, message: MessageId) -> Offered | None:
+        row = self._db.row(
+            f"SELECT {_COLUMNS} FROM download WHERE contact = ? AND message = ?", contact, message
+        )
+        return _offered(row) if row else None
+
+    def called(self, message: MessageId) -> tuple[Offered, ...]:
+        """Whoever's: two may use the same id."""
+        rows = self._db.rows(f"SELECT {_COLUMNS} FROM download WHERE message = ?", message)
+        return tuple(map(_offered, rows))
+
+    def offer(self, contact: AccountId, message: MessageId) -> FileOffer | None:
+        """The offer with its keys; None: they are gone."""
+        row = self._db.row("SELECT offer FROM download WHERE contact = ? AND message = ?", contact, message)
+        return None if row is None or row[0] is None else FileOffer.decode(bytes(row[0]))
+
+    def every(self) -> Iterator[tuple[Offered, int]]:
+        """Each, the oldest first, with how many of its parts are here."""
+        counts = {
+            (contact, message): count
+            for contact, message, count in self._db.rows(
+                "SELECT contact, message, count(*) FROM download_part GROUP BY contact, message"
+            )
+        }
+        for row in self._db.rows(f"SELECT {_COLUMNS} FROM download ORDER BY made_at, message"):
+            yield _offered(row), counts.get((row[0], row[1]), 0)
+
+    def begun(self, download: Offered, target: str, partial: str, boot: BootId) -> None:
+        """It is put together in this new file."""
+        self._db.run("DELETE FROM download_part WHERE contact = ? AND message = ?", *_key(download))
+        self._db.run(
+            "UPDATE download SET state = 'waiting', why = '', target = ?, partial = ?, boot = ?, final = x''"
+            " WHERE contact = ? AND message = ?",
+            os.fsencode(target),
+            os.fsencode(partial),
+            boot,
+            *_key(download),
+        )
+
+    def continued(self, download: Offered, boot: BootId) -> frozenset[int]:
+        """The parts that are certainly there; of another system's time, what was synced."""
+        if download.boot != boot:
+            self._db.run(
+                "DELETE FROM download_part WHERE contact = ? AND message = ? AND synced = 0", *_key(download)
+            )
+        self._db.run(
+            "UPDATE download SET boot = ?, state = 'waiting', why = '' WHERE contact = ? AND message = ?",
+            boot,
+            *_key(download),
+        )
+        rows = self._db.rows(
+            "SELECT number FROM download_part WHERE contact = ? AND message = ?", *_key(download)
+        )
+        return frozenset(number for (number,) in rows)
+
+    def written(self, download: Offered, number: int) -> None:
+        """A part is verified and in the file."""
+        self._db.run("INSERT OR IGNORE INTO download_part VALUES (?, ?, ?, 0)", *_key(download), number)
+
+    def synced(self, download: Offered, numbers: Iterable[int]) -> None:
+        """These are on the disk."""
+        self._db.run_each(
+            "UPDATE download_part SET synced = 1 WHERE contact = ? AND message = ? AND number = ?",
+            ((*_key(download), number) for number in numbers),
+        )
+
+    def finishing(self, download: Offered, final: str) -> None:
+        """It is whole, and about to get this name."""
+        self._db.run(
+            "UPDATE download SET final = ? WHERE contact = ? AND message = ?",
+            os.fsencode(final),
+            *_key(download),
+        )
+
+    def stands(self, download: Offered, state: TransferState, why: str = "") -> None:
+        """From now on so."""
+        self._db.run(
+            "UPDATE download SET state = ?, why = ? WHERE contact = ? AND message = ?",
+            state.value,
+            why,
+            *_key(download),
+        )
+        if state in {TransferState.DONE, TransferState.CANCELLED}:
+            self._db.run("DELETE FROM download_part WHERE contact = ? AND message = ?", *_key(download))
+
+    def released(self, download: Offered) -> None:
+        """The server was told; the keys here have served."""
+        self._db.run(
+            "UPDATE download SET released = 1, offer = NULL WHERE contact = ? AND message = ?",
+            *_key(download),
+        )
+        self._db.key_material_went()
+
+    # --- what is fetched unasked
+
+    def automatic(self) -> Automatic:
+        row = self._db.row("SELECT below, folder FROM automatic")
+        return Automatic(row[0], os.fsdecode(row[1])) if row else Automatic(0, "")
+
+    def fetch_unasked(self, wish: Automatic) -> None:
+        self._db.run("UPDATE automatic SET below = ?, folder = ?", wish.below, os.fsencode(wish.folder))
+
+
+def _key(download: Offered) -> tuple[AccountId, MessageId]:
+    return download.contact, download.message
+
+
+def _offered(row: Row) -> Offered:
+    contact, message, name, size, folder, state, why, made_at, automatic, *places, boot, released = row
+    target, partial, final = map(os.fsdecode, places)
+    return Offered(
+        AccountId(contact),
+        MessageId(message),
+        name,
+        size,
+        bool(folder),
+        TransferState(state),
+        why,
+        made_at,
+        bool(automatic),
+        target,
+        partial,
+        final,
+        bytes(boot),
+        bool(released),
+    )

@@ -1,0 +1,229 @@
+"""A connection of its own for parts of files, so that they delay no message.
+
+It is driven by a thread: the system's calls, TLS and the ciphers let go of the interpreter, so that several
+carriers work at once and the event loop stays free. The protocol is that of every connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TypeVar
+
+import msgspec
+
+from hushpost.client.link import ALPN, Address, Greeting, Identity, tls_context
+from hushpost.client.refusals import refusal
+from hushpost.crypto.identity import (
+    CertificateDigest,
+    ClientNonce,
+    Login,
+    ServerNonce,
+    ServerStatement,
+    verify_server,
+)
+from hushpost.crypto.primitives import random_bytes
+from hushpost.errors import ProtocolError, Unreachable
+from hushpost.wire.connection import ClientConnection
+from hushpost.wire.frames import Chunk, EndOfStream, FrameEnd
+from hushpost.wire.messages import (
+    Authenticate,
+    Authenticated,
+    Error,
+    GetPart,
+    Hello,
+    HelloAnswer,
+    PartContent,
+    PartPut,
+    PutPart,
+    RequestMessage,
+    ResponseMessage,
+)
+
+CONNECT_SECONDS = 15.0
+"""For TCP, and for each step of TLS and hello."""
+
+IDLE_SECONDS = 45.0
+"""Without a byte moving: a server answers within its own deadline, so this one is dead."""
+
+BUFFER = 256 * 1024
+"""Bytes of data that are taken in at once: four chunks."""
+
+PIECE = 1 << 20
+"""Bytes that are sent between two reports of progress."""
+
+A = TypeVar("A", bound=ResponseMessage)
+
+
+class Carrier:
+    """Used by one thread at a time; `abort` by any. A carrier that has failed stays failed."""
+
+    def __init__(self, tls: ssl.SSLSocket, handle: socket.socket) -> None:
+        """`handle`: the same connection, to end it from another thread without touching its TLS."""
+        self._tls = tls
+        self._handle = handle
+        self._wire = ClientConnection()
+        self._buffer = memoryview(bytearray(BUFFER))
+
+    # --- beginning and end
+
+    @classmethod
+    def connect(cls, address: Address) -> Carrier:
+        """Raises:
+        Unreachable: nobody there, no TLS 1.3, or not in time.
+        """
+        context = tls_context(address.pin)
+        tcp: socket.socket | None = None
+        try:
+            tcp = socket.create_connection((address.host, address.port), timeout=CONNECT_SECONDS)
+            tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            handle = tcp.dup()
+            try:
+                tls = context.wrap_socket(tcp, server_hostname=address.host)
+            except BaseException:
+                handle.close()
+                raise
+        except (OSError, ssl.SSLError):
+            if tcp is not None:
+                tcp.close()
+            raise Unreachable("no connection to the server for files", hint="they go on later") from None
+        carrier = cls(tls, handle)
+        if tls.selected_alpn_protocol() != ALPN:
+            carrier.close()
+            raise Unreachable("the server does not speak version 3 at this address")
+        return carrier
+
+    def greet(self, address: Address, known: ServerStatement | None, now: int) -> Greeting:
+        """As `Link.greet`. Raises ServerUntrusted: it is not the server that the link named."""
+        nonce = ClientNonce(random_bytes(ClientNonce.SIZE))
+        answer = self.ask(Hello(0, bytes(nonce)), HelloAnswer)
+        statement = verify_server(
+            answer.certificate_statement,
+            pin=address.pin,
+            certificate=self._certificate,
+            now=now,
+            known=known,
+        )
+        return Greeting(statement, answer, nonce)
+
+    def authenticate(self, greeting: Greeting, who: Identity) -> None:
+        """As `Link.authenticate`. Raises Denied: the server does not know the device."""
+        server = greeting.statement.server.fingerprint
+        certificate = CertificateDigest.of(self._certificate)
+        nonce = ServerNonce(greeting.answer.server_nonce)
+        login = Login(server, certificate, nonce, greeting.nonce, who.account, who.device)
+        signature = login.sign(who.signer)
+        proof = Authenticate(0, bytes(who.account), bytes(who.device), bytes(signature))
+        self.ask(proof, Authenticated)
+        self._tls.settimeout(IDLE_SECONDS)
+
+    def abort(self) -> None:
+        """Whatever waits in its thread fails at once. From any thread, and more than once."""
+        with contextlib.suppress(OSError):
+            self._handle.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of it, in its own thread or when that is done."""
+        self.abort()
+        self._tls.close()
+        self._handle.close()
+
+    @property
+    def _certificate(self) -> bytes:
+        return self._tls.getpeercert(binary_form=True) or b""
+
+    # --- requests
+
+    def ask(self, request: RequestMessage, answer: type[A]) -> A:
+        """One request and its answer.
+
+        Raises:
+            HushpostError: the refusal, see `refusals`.
+            Unreachable, ProtocolError: the connection is over.
+        """
+        self._send(self._wire.send(self._numbered(request)))
+        return self._answer(answer)
+
+    def put(self, request: PutPart, data: memoryview, moved: Callable[[int], None]) -> None:
+        """Send a part, and wait until the server has it on its disk.
+
+        Args:
+            moved: told of the bytes as they leave.
+
+        Raises:
+            As `ask`.
+        """
+        self._send(self._wire.send(self._numbered(request), len(data)))
+        for at in range(0, len(data), PIECE):
+            piece = data[at : at + PIECE]
+            self._send(piece)
+            self._wire.wrote(len(piece))
+            moved(len(piece))
+        self._answer(PartPut)
+
+    def get(self, request: GetPart) -> Iterator[memoryview]:
+        """A part as it comes in. What is yielded can be used until the next is asked for; go through all.
+
+        Raises:
+            As `ask`.
+        """
+        self._send(self._wire.send(self._numbered(request)))
+        self._answer(PartContent)
+        while not isinstance(event := self._next(), FrameEnd):
+            if not isinstance(event, Chunk):
+                self._broken()
+            yield event.data
+
+    # --- inside
+
+    def _numbered(self, request: RequestMessage) -> RequestMessage:
+        return msgspec.structs.replace(request, number=self._wire.next_number())
+
+    def _answer(self, kind: type[A]) -> A:
+        event = self._next()
+        if isinstance(event, Error):
+            raise refusal(event)
+        if not isinstance(event, kind):
+            self._broken()
+        return event
+
+    def _next(self) -> object:
+        """Whatever comes next; it is never the end.
+
+        Raises:
+            Unreachable, ProtocolError.
+        """
+        while (event := self._wire.next_event()) is None:
+            self._receive()
+        if isinstance(event, EndOfStream):
+            raise Unreachable("the server closed the connection")
+        return event
+
+    def _receive(self) -> None:
+        """More bytes: of a part as many as it has or the buffer takes, otherwise what there is."""
+        wanted = min(self._wire.to_come, BUFFER)
+        filled = 0
+        try:
+            while filled < (wanted or 1):
+                count = self._tls.recv_into(self._buffer[filled : wanted or BUFFER])
+                if not count:
+                    break
+                filled += count
+        except (OSError, ssl.SSLError):
+            raise Unreachable("the connection to the server broke") from None
+        if filled:
+            self._wire.receive_data(self._buffer[:filled])
+        else:
+            self._wire.receive_eof()
+
+    def _send(self, data: bytes | memoryview) -> None:
+        try:
+            self._tls.sendall(data)
+        except (OSError, ssl.SSLError):
+            raise Unreachable("the connection to the server broke") from None
+
+    def _broken(self) -> NoReturn:
+        self.abort()
+        raise ProtocolError("the server answered something else than it was asked")

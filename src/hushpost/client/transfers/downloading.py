@@ -1,0 +1,211 @@
+"""One download, from wherever it stands: parts fetched side by side, opened, verified, put in their places.
+
+Only verified chunks are written, and only into a file of another name; a part counts when its digest is that
+of the list which the offer vouches for. Normative text: docs/spec/files.md, "Reading".
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from hushpost.client.context import Context
+from hushpost.client.store import Offered
+from hushpost.client.transfers.carrier import Carrier
+from hushpost.client.transfers.dialing import crew
+from hushpost.client.transfers.partial import PartialFile
+from hushpost.client.transfers.progress import Meter
+from hushpost.client.transfers.records import Transactions
+from hushpost.client.transfers.uploading import told_digests
+from hushpost.crypto.filekeys import PartDigests
+from hushpost.crypto.filelayout import PART, Part
+from hushpost.crypto.filestream import PartOpener
+from hushpost.crypto.offer import FileOffer
+from hushpost.errors import FileError
+from hushpost.wire.limits import MAX_STATUS_PARTS
+from hushpost.wire.messages import GetPart
+
+TRIES = 3
+"""For a part that does not open: what a disk or a line has spoilt may come whole the next time."""
+
+SYNC_PARTS = 16
+"""Parts, 64 MB, between two times that the disk is waited for: what a power cut costs at most."""
+
+Sink = Callable[[int, memoryview], None]
+"""Takes a verified chunk, by its place in the file. The bytes are reused afterwards."""
+
+
+class Fetch:
+    """Fetches parts of one offered file. Its methods are for threads."""
+
+    def __init__(self, offer: FileOffer, digests: PartDigests, moved: Callable[[int], None]) -> None:
+        self.layout = offer.layout
+        self._offer = offer
+        self._digests = digests
+        self._moved = moved
+
+    def part(self, carrier: Carrier, number: int, sink: Sink) -> None:
+        """All of a part, in order. What is given to the sink is verified; all of it is, when this returns.
+
+        Raises:
+            FileError: it does not open, however often it is fetched.
+        """
+        part = self.layout.part(number)
+        for left in reversed(range(TRIES)):
+            try:
+                self._once(carrier, part, sink)
+            except FileError:
+                if not left:
+                    raise
+            else:
+                return
+
+    def _once(self, carrier: Carrier, part: Part, sink: Sink) -> None:
+        opener, done = PartOpener(self._offer.key, self._offer.blob, part), 0
+        pieces = carrier.get(GetPart(0, bytes(self._offer.blob), bytes(self._offer.read), part.index))
+        try:
+            for piece in pieces:
+                for chunk in opener.feed(piece):
+                    sink(part.offset + done, chunk)
+                    done += len(chunk)
+                    self._moved(len(chunk))
+            self._digests.confirm(part.index, opener.finish())
+        except FileError:
+            self._moved(-done)
+            for _ in pieces:  # what is still to come of a part that failed
+                pass
+            raise
+
+
+def trusted_digests(carrier: Carrier, offer: FileOffer) -> PartDigests:
+    """The server's list, as far as the offer vouches for it.
+
+    Raises:
+        FileError: FILE_DIGEST.
+    """
+    count, found = offer.layout.count, bytearray()
+    for first in range(0, count, MAX_STATUS_PARTS):
+        told = told_digests(carrier, offer.blob, offer.read, first, min(MAX_STATUS_PARTS, count - first))
+        found += b"".join(told)
+    return PartDigests.read(bytes(found), offer.layout, offer.digest)
+
+
+class Downloader:
+    """Fills a partial file.
+
+    Args:
+        have: the parts that are in it.
+    """
+
+    def __init__(
+        self, ctx: Context, download: Offered, offer: FileOffer, file: PartialFile, have: frozenset[int]
+    ) -> None:
+        self._ctx = ctx
+        self._download = download
+        self._offer = offer
+        self._file = file
+        self._have = have
+        self._database = Transactions(ctx.db)
+        self._unsynced: list[int] = []
+        self._lock = threading.Lock()
+
+    async def run(self, meter: Meter) -> None:
+        """Until all of it is there, verified and durable. Again, it goes on where it was.
+
+        Raises:
+            FileError: the server does not have the file that was offered.
+            Unreachable, RetryLater: later, perhaps.
+            UnknownBlob: the server does not have it any more.
+            OSError: the disk is full, or failed.
+        """
+        layout = self._offer.layout
+        meter.starts(len(self._have) * PART, layout.size)
+        waiting = deque(number for number in range(layout.count) if number not in self._have)
+        async with crew(self._ctx) as hands:
+            digests = await hands.one(lambda carrier: trusted_digests(carrier, self._offer))
+            fetch = Fetch(self._offer, digests, meter.moved)
+            await hands.each(partial(self._work, fetch=fetch, waiting=waiting))
+            await hands.one(lambda _: self._file.sync())
+        meter.check()
+
+    def _work(self, carrier: Carrier, fetch: Fetch, waiting: deque[int]) -> None:
+        while waiting:
+            try:
+                number = waiting.popleft()
+            except IndexError:
+                return
+            fetch.part(carrier, number, self._file.write)
+            self._note(number)
+
+    def _note(self, number: int) -> None:
+        """It counts from now on; for longer than this system runs, when many were synced at once."""
+        self._database.change(lambda t: t.downloads.written(self._download, number))
+        with self._lock:
+            self._unsynced.append(number)
+            if len(self._unsynced) < SYNC_PARTS:
+                return
+            numbers, self._unsynced = self._unsynced, []
+        self._file.sync()
+        self._database.change(lambda t: t.downloads.synced(self._download, numbers))
+
+
+class Streamer:
+    """Writes a file to a pipe, in order, each part when all of it is verified: nothing can be taken back."""
+
+    def __init__(self, ctx: Context, offer: FileOffer, handle: int) -> None:
+        self._ctx = ctx
+        self._offer = offer
+        self._handle = handle
+        self._turn = 0
+        self._failed = False
+        self._moved = threading.Condition()
+
+    async def run(self, meter: Meter) -> None:
+        """All of it. What was written when it fails is the file's beginning.
+
+        Raises:
+            As `Downloader.run`. OSError: nobody reads.
+        """
+        meter.starts(0, self._offer.size)
+        waiting = deque(range(self._offer.layout.count))
+        async with crew(self._ctx) as hands:
+            digests = await hands.one(lambda carrier: trusted_digests(carrier, self._offer))
+            fetch = Fetch(self._offer, digests, meter.moved)
+            await hands.each(partial(self._work, fetch=fetch, waiting=waiting))
+        meter.check()
+
+    def _work(self, carrier: Carrier, fetch: Fetch, waiting: deque[int]) -> None:
+        try:
+            buffer = memoryview(bytearray(min(PART, max(self._offer.size, 1))))
+            while waiting:
+                try:
+                    number = waiting.popleft()
+                except IndexError:
+                    return
+                part = fetch.layout.part(number)
+
+                def keep(offset: int, chunk: memoryview, begin: int = part.offset) -> None:
+                    buffer[offset - begin : offset - begin + len(chunk)] = chunk
+
+                fetch.part(carrier, number, keep)
+                self._write(number, buffer[: part.true])
+        except BaseException:
+            with self._moved:
+                self._failed = True
+                self._moved.notify_all()
+            raise
+
+    def _write(self, number: int, data: memoryview) -> None:
+        """When it is this part's turn."""
+        with self._moved:
+            self._moved.wait_for(lambda: self._turn == number or self._failed)
+            if self._failed:
+                return
+        while data:
+            data = data[os.write(self._handle, data) :]
+        with self._moved:
+            self._turn += 1
+            self._moved.notify_all()

@@ -1,0 +1,98 @@
+"""A file that is being put together, under a name that nobody takes for the finished one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from hushpost.client.store import BootId
+from hushpost.crypto.filelayout import CHUNK
+from hushpost.errors import HushpostError
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+SPARE = 16 * 2**20
+"""Bytes that a download leaves free: the database beside it has to go on."""
+
+_ZEROS = bytes(CHUNK)
+
+
+class NoRoom(HushpostError):
+    """The disk has less room than the file needs."""
+
+    def __init__(self, size: int, free: int) -> None:
+        super().__init__(
+            f"the disk has no room for this file: it has {size:,} bytes, and {free:,} are free",
+            hint="make room, or choose another folder; what has come is kept",
+        )
+
+
+class PartialFile:
+    """Open, and written by several threads at once, each at its own places."""
+
+    def __init__(self, path: Path, handle: int) -> None:
+        self.path = path
+        self._handle = handle
+
+    @classmethod
+    def create(cls, path: Path, size: int) -> PartialFile:
+        """A new one, all zeros, which take no room.
+
+        Raises:
+            OSError: it cannot be made, or is there.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        made = cls(path, os.open(path, flags, 0o666))
+        os.ftruncate(made._handle, size)
+        return made
+
+    @classmethod
+    def reopen(cls, path: Path, size: int) -> PartialFile | None:
+        """The one from before; None: somebody has moved, cut or replaced it."""
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return None
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            os.close(handle)
+            return None
+        return cls(path, handle)
+
+    def write(self, offset: int, chunk: memoryview) -> None:
+        """Put bytes into their place. Zeros take no room where nothing was written before."""
+        if chunk == _ZEROS[: len(chunk)] and self._is_zero(offset, len(chunk)):
+            return
+        while chunk:
+            count = os.pwrite(self._handle, chunk, offset)
+            offset, chunk = offset + count, chunk[count:]
+
+    def sync(self) -> None:
+        """What was written is on the disk."""
+        os.fdatasync(self._handle)
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+    def _is_zero(self, offset: int, size: int) -> bool:
+        """An attempt that failed may have left something there."""
+        return os.pread(self._handle, size, offset) == _ZEROS[:size]
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Raises:
+    NoRoom: there is less than this free.
+    """
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
+    if free < size + SPARE:
+        raise NoRoom(size, free)
+
+
+def boot_id() -> BootId:
+    """Of the running system; where it tells none, a new one each time, so that only what is synced counts."""
+    try:
+        return BootId.parse(BOOT_ID.read_text().strip().replace("-", ""))
+    except (OSError, ValueError):
+        return BootId.random()

@@ -1,0 +1,110 @@
+"""Parts as they are sent: sealed from a source now, or kept sealed since a pipe was read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from hushpost.client.store import Attempt, StoreThread
+from hushpost.client.transfers.records import Transactions
+from hushpost.client.transfers.sources import Source, SourceChanged, read_fully
+from hushpost.crypto.filekeys import PartDigest
+from hushpost.crypto.filelayout import CHUNK, NONCE_SIZE, SEALED_CHUNK, Part
+from hushpost.crypto.filestream import PartSealer
+
+
+class PartSource(Protocol):
+    """Where sealed parts come from. Everything here blocks, and is called by several threads at once."""
+
+    def sealed(self, part: Part, into: memoryview) -> PartDigest:
+        """A part, whose digest is durable when this returns.
+
+        Raises:
+            SourceChanged: the source is not what it was.
+        """
+
+    def check(self) -> None:
+        """Raises:
+        SourceChanged: it is in another state by now.
+        """
+
+
+class Records:
+    """What we have sealed of one attempt, in the database; for threads."""
+
+    def __init__(self, db: StoreThread, attempt: Attempt) -> None:
+        self._database = Transactions(db)
+        self._blob = attempt.blob
+
+    def keep(self, number: int, digest: PartDigest) -> None:
+        """We made this part; durable when it returns."""
+        self._database.change(lambda t: t.uploads.sealed(self._blob, number, digest))
+
+    def of(self, number: int) -> set[bytes]:
+        """The digests that we made of a part."""
+        return self._database.reading(lambda t: t.uploads.parts(self._blob, number, 1)).get(number, set())
+
+
+class FreshParts:
+    """Sealed now, each time under a new nonce."""
+
+    def __init__(self, source: Source, attempt: Attempt, records: Records) -> None:
+        self._source = source
+        self._attempt = attempt
+        self._records = records
+
+    def sealed(self, part: Part, into: memoryview) -> PartDigest:
+        digest = seal_from(self._source.read_into, self._attempt, part, into)
+        self._records.keep(part.index, digest)
+        return digest
+
+    def check(self) -> None:
+        self._source.check()
+
+
+def seal_from(
+    read_into: Callable[[int, memoryview], None], attempt: Attempt, part: Part, into: memoryview
+) -> PartDigest:
+    """A whole part, a chunk at a time."""
+    plain = memoryview(bytearray(CHUNK))
+    sealer = PartSealer.begin(attempt.key, attempt.blob, part)
+    into[:NONCE_SIZE] = sealer.nonce
+    for chunk in range(part.chunks):
+        piece = plain[: sealer.wants]
+        if piece:
+            read_into(part.offset + chunk * CHUNK, piece)
+        at = NONCE_SIZE + chunk * SEALED_CHUNK
+        sealer.seal(piece, into[at : at + SEALED_CHUNK])
+    return sealer.digest()
+
+
+class SpooledParts:
+    """Sealed when a pipe was read, and kept in a folder until the server has them.
+
+    Only the very bytes that were recorded count: a crash may have left anything.
+    """
+
+    def __init__(self, folder: Path, records: Records) -> None:
+        self._folder = folder
+        self._records = records
+
+    def sealed(self, part: Part, into: memoryview) -> PartDigest:
+        """Raises SourceChanged: it is not there, or damaged, and nobody can make it again."""
+        try:
+            handle = os.open(self._folder / str(part.index), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            raise SourceChanged from None
+        try:
+            read_fully(handle, 0, into[: part.sealed_size])
+        finally:
+            os.close(handle)
+        digest = PartDigest(hashlib.sha256(into[: part.sealed_size]).digest())
+        if digest not in self._records.of(part.index):
+            raise SourceChanged
+        return digest
+
+    def check(self) -> None:
+        """A pipe cannot change behind our back: it was read once."""
