@@ -48,3 +48,20 @@ async def test_a_phrase_of_another_account(real_town: RealTown) -> None:
     phrase = format_phrase(RecoverySeed.random())
     with pytest.raises(Refused):
         await Client.recover(real_town.profile("thief"), real_town.link("bob"), phrase, clock=real_town.clock)
+
+
+async def test_finding_somebody_again_by_name_after_their_recovery(real_town: RealTown) -> None:
+    """An honest server answers a name with the whole chain: that is no older list than the one we know."""
+    await real_town.join("alice")
+    joined = await real_town.join("bob")
+    async with real_town.open("alice") as (alice,):
+        bob = await alice.add(real_town.link("bob"))
+    again = real_town.profile("bob-again")
+    await Client.recover(again, real_town.link("bob"), joined.recovery_phrase, clock=real_town.clock)
+    async with real_town.open("alice") as (alice,):
+        await alice.send(bob.account, "who is there?")
+        await in_time(first_event(alice, Alarmed))
+        found = await in_time(alice.add("bob"))
+        alarms = [each for each in await alice.pending("test") if isinstance(each, Alarmed)]
+        assert (found.account, found.trust) == (bob.account, Trust.CHANGED)
+        assert [each.alarm for each in alarms] == [Alarm.VERIFIED_KEY_REPLACED]

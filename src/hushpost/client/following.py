@@ -133,6 +133,8 @@ async def fetch(
         answer = await link.ask(question, Keys)
         if pin is None:
             pin = AccountId(answer.account)  # trust on first use: the server says whose name it is
+            if await _known_version(ctx, pin):
+                continue  # a name is answered with the whole chain: ask for what follows the one we know
         elif answer.account != _id(pin):
             raise ProtocolError("the server answered about another account")
         manifest = await _absorb(ctx, pin, answer)
