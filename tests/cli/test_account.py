@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hushpost.crypto.identity import ContactLink, JoinLink, parse_link
+from hushpost.crypto.identity import ContactLink, InviteToken, JoinLink, parse_link
 from tests.cli.members import Member, Place
 from tests.cli.shells import Shell, apart
 
@@ -104,7 +104,7 @@ def test_a_contact_is_no_invitation(nobody: Member, alice: Member) -> None:
 def test_an_invitation_that_is_not_good(nobody: Member, place: Place) -> None:
     link = parse_link(place.invitation)
     assert isinstance(link, JoinLink)
-    forged = str(JoinLink(link.host, link.port, link.server, type(link.token).random()))
+    forged = str(JoinLink(link.host, link.port, link.server, InviteToken.random()))
     refused = nobody("join", forged, "--name", nobody.name)
     assert (refused.code, refused.out) == (5, "")
     assert nobody("join", place.invitation, "--name", nobody.name).code == 0

@@ -21,6 +21,8 @@ from harness.process import HUSH, DidNotStart, ServerProcess, post_server
 from hushpost.cli import app
 from hushpost.crypto.identity import JoinLink, parse_link
 from hushpost.errors import ExitCode
+from tests.cli.members import Member
+from tests.cli.shells import Shell
 from tests.server.serving import tls
 
 
@@ -72,6 +74,25 @@ def test_a_first_run_prints_one_link_and_later_ones_do_not(tmp_path: Path) -> No
     with ServerProcess(post_server(data)) as server:
         assert certificate(server.address) == first
         assert server.stop() == ExitCode.OK
+
+
+def test_an_open_server_prints_a_link_that_lets_everybody_in(tmp_path: Path, shell: Shell) -> None:
+    data = tmp_path / "data"
+    port = 0
+    for name in ("ann", "ben"):
+        with ServerProcess(post_server(data, "--open", port=port)) as server:
+            port = server.address[1]
+            link = server.line().rpartition(" ")[2]
+            assert asked(data, "invitations") == [], "nobody needs one"
+            Member(shell, tmp_path / name, name).join(link)
+    assert len(list_of(asked(data, "accounts"))) == 2
+    refused = run("server", "revoke", link, "--data", data)
+    assert refused.returncode == ExitCode.USAGE
+    assert "--open" in refused.stderr
+    with ServerProcess(post_server(data, port=server.address[1])):
+        late = Member(shell, tmp_path / "cat", "cat")("join", link, "--name", "cat")
+        assert late.code == ExitCode.REFUSED
+        assert "invitation" in late.err
 
 
 def list_of(value: object) -> list[dict[str, object]]:

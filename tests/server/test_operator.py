@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hushpost.crypto.identity import JoinLink, ServerFingerprint, parse_link
+from hushpost.crypto.identity import InviteToken, JoinLink, ServerFingerprint, parse_link
 from hushpost.errors import ExitCode, StoreUnusable
 from hushpost.server.operator import (
     SOCKET_FILE,
@@ -73,6 +73,7 @@ async def test_invitations_from_beginning_to_end(tmp_path: Path) -> None:
         invited = await given(Invite(3, 3_600))
         link = parse_link(invited["link"])
         assert isinstance(link, JoinLink)
+        assert isinstance(link.token, InviteToken)
         assert (link.host, link.port, link.server) == ("post.example.org", 4747, SERVER)
         known = {"invitation": invited["invitation"], "uses": 3, "expires": NOW + 3_600}
         assert await given(ListInvitations()) == [known]
@@ -92,6 +93,7 @@ async def test_a_link_of_the_desk_lets_somebody_in(tmp_path: Path) -> None:
         desk = Desk(served.store, backups, SERVER, served.address, served.office.clock)
         link = parse_link((await desk.invite(1, 60)).link)
         assert isinstance(link, JoinLink)
+        assert isinstance(link.token, InviteToken)
         await client.hello()
         await client.expect(Registered, alice.register(bytes(link.token)))
         listed = await desk.carry_out(ListAccounts())

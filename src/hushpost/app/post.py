@@ -55,12 +55,13 @@ class Announcement:
     Attributes:
         address: the bound one.
         classic: that of the classic listener, if there is one.
-        first: an invitation, if the server has neither accounts nor invitations yet.
+        first: an invitation, if the server has neither accounts nor invitations yet; or the link for
+            everybody, if it is open.
     """
 
     address: tuple[str, int]
     classic: tuple[str, int] | None
-    first: operator.Invited | None
+    first: operator.Invited | str | None
 
 
 Announce = Callable[[Announcement], None]
@@ -140,7 +141,7 @@ async def _serve(
                 )
             )
         upkeep = [tasks.create_task(_renew(identity)), tasks.create_task(_tidy(store))]
-        first = await _first_invitation(desk, store)
+        first = desk.open_link() if settings.open else await _first_invitation(desk, store)
         for each in acceptors:
             each.start()
         settle()

@@ -213,7 +213,9 @@ def _announce(announcement: Announcement) -> None:
     announce(f"listening on {_written(announcement.address)}")
     if announcement.classic is not None:
         announce(f"classic protocol on {_written(announcement.classic)}")
-    if (first := announcement.first) is not None:
+    if isinstance(first := announcement.first, str):
+        announce(f"whoever likes may join with {first}")
+    elif first is not None:
         announce(f"invitation for the first {first.uses}, within 7 days: {first.link}")
 
 

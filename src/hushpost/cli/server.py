@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from hushpost.cli.serve import DEFAULT_DATA
-from hushpost.crypto.identity import JoinLink, parse_link
+from hushpost.crypto.identity import JoinLink, Uninvited, parse_link
 from hushpost.errors import UsageError
 from hushpost.untrusted import printable
 
@@ -121,6 +121,8 @@ def _hash_of(text: str) -> str:
     link = parse_link(text)
     if not isinstance(link, JoinLink):
         raise UsageError("this link is no invitation", hint="a contact cannot be revoked")
+    if isinstance(link.token, Uninvited):
+        raise UsageError("an open link cannot be revoked", hint="start the server without --open")
     return sha256(link.token).hexdigest()
 
 

@@ -48,7 +48,8 @@ class Wish:
 
     @classmethod
     def of(cls, link: JoinLink, name: str) -> Wish:
-        return cls(Home(link.host, link.port, link.server), name, link.token, link.inviter)
+        invite = link.token if isinstance(link.token, InviteToken) else None
+        return cls(Home(link.host, link.port, link.server), name, invite, link.inviter)
 
 
 def check_account_name(name: str) -> None:

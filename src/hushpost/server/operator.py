@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from hushpost.crypto.identity import InviteToken, JoinLink, ServerFingerprint
+from hushpost.crypto.identity import InviteToken, JoinLink, ServerFingerprint, Uninvited
 from hushpost.errors import ExitCode, HushpostError, StoreUnusable, UnknownAccount
 from hushpost.ids import TokenHash
 from hushpost.stores.base import Backups, Invitation, PostOffice, Stats
@@ -158,6 +158,10 @@ class Desk:
         expires = int(self._clock()) + lifetime
         await self._store.invite(Invitation(token_hash, uses, expires))
         return Invited(str(JoinLink(*self._address, self._server, token)), token_hash.hex(), uses, expires)
+
+    def open_link(self) -> str:
+        """The link to a server that lets everybody in: it holds nothing secret, and never ends."""
+        return str(JoinLink(*self._address, self._server, Uninvited.OPEN))
 
     async def _revoke(self, token_hash: TokenHash) -> Done:
         if not await self._store.revoke(token_hash):

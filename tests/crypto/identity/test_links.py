@@ -15,6 +15,7 @@ from hushpost.crypto.identity import (
     InviteToken,
     JoinLink,
     ServerFingerprint,
+    Uninvited,
     parse_link,
 )
 from hushpost.crypto.identity.links import MAX_LINK
@@ -47,8 +48,9 @@ def test_links_go_both_ways(
     host: str, port: int, server: ServerFingerprint | Authority, inviter: AccountFingerprint | None, name: str
 ) -> None:
     invitation = JoinLink(host, port, server, TOKEN, inviter)
+    open_link = JoinLink(host, port, server, Uninvited.OPEN, inviter)
     contact = ContactLink(host, port, server, ALICE.account, name)
-    for link in (invitation, contact):
+    for link in (invitation, open_link, contact):
         assert len(str(link)) <= MAX_LINK
         assert parse_link(str(link)) == link
         assert parse_link(f" \n{link}\n") == link
@@ -57,6 +59,12 @@ def test_links_go_both_ways(
 def test_case_does_not_matter_where_it_means_nothing() -> None:
     shouted = f"hush://POST.Example.org:7443/join#{FP.upper()}.{TOK.upper()}"
     assert parse_link(shouted) == JoinLink("post.example.org", 7443, SERVER, TOKEN)
+
+
+def test_an_open_link_says_so_in_a_word() -> None:
+    link = f"hush://post.example.org:7443/join#{FP}.open"
+    assert parse_link(link) == JoinLink("post.example.org", 7443, SERVER, Uninvited.OPEN)
+    assert parse_link(link.replace("open", "OPEN")) == parse_link(link)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +106,12 @@ def test_case_does_not_matter_where_it_means_nothing() -> None:
         f"hush://h:1/join#{FP[:-1]}r.{TOK}",
         f"hush://h:1/join#{FP[:-1]}1.{TOK}",
         f"hush://h:1/join#{FP}====.{TOK}",
+        f"hush://h:1/join#{FP}.",
+        f"hush://h:1/join#{FP}..{FP}",
+        f"hush://h:1/join#{FP}.opens",
+        f"hush://h:1/join#{FP}.{FP}.open",
+        "hush://h:1/join#open.open",
+        f"hush://h:1/u/alice#{FP}.open",
         f"hush://h:1/join#{FP}.{TOK} x",
         f"hush://h:1/join#{FP}.{TOK}\0",
         f"hush://h:1/u/alice#{FP}",

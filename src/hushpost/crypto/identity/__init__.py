@@ -29,6 +29,7 @@ from hushpost.crypto.identity.links import (
     JoinLink,
     ServerFingerprint,
     ServerPin,
+    Uninvited,
     parse_link,
 )
 from hushpost.crypto.identity.manifest import (
@@ -90,6 +91,7 @@ __all__ = [
     "Signature",
     "SignedBy",
     "Signer",
+    "Uninvited",
     "Verified",
     "account_fingerprint",
     "device_id",

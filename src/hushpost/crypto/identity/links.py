@@ -1,6 +1,7 @@
 """Links: what one person pastes and another's device then knows for certain.
 
     hush://HOST:PORT/join#SERVER.TOKEN.INVITER     an invitation; INVITER is left out by a server's own
+    hush://HOST:PORT/join#SERVER.open.INVITER      the same, to a server that lets everybody in
     hush://HOST:PORT/u/NAME#SERVER.ACCOUNT         a contact, verified from the start
 
 What must not be guessed or changed stands behind the `#`. Normative text: docs/spec/keys.md, section "Links".
@@ -43,6 +44,15 @@ class InviteToken(Secret):
     SIZE: ClassVar[int] = 16
 
 
+class Uninvited(Enum):
+    """Written in a token's place: the server lets everybody register.
+
+    A word, and not a place left empty: an invitation that lost its end must not pass for an open one.
+    """
+
+    OPEN = "open"
+
+
 class Authority(Enum):
     """Written in a fingerprint's place: the server is known by its name and a certificate authority."""
 
@@ -52,6 +62,9 @@ class Authority(Enum):
 ServerPin = ServerFingerprint | Authority
 """How a server is recognised."""
 
+Right = InviteToken | Uninvited
+"""Why a server should let somebody register."""
+
 
 @dataclass(frozen=True, slots=True)
 class JoinLink:
@@ -60,11 +73,11 @@ class JoinLink:
     host: str
     port: int
     server: ServerPin
-    token: InviteToken
+    token: Right
     inviter: AccountFingerprint | None = None
 
     def __str__(self) -> str:
-        parts = [_pin(self.server), _base32(self.token)]
+        parts = [_pin(self.server), _right(self.token)]
         if self.inviter is not None:
             parts.append(_base32(self.inviter))
         return f"hush://{_authority(self.host, self.port)}/join#{'.'.join(parts)}"
@@ -117,7 +130,8 @@ def _parse(host: str, port: int, path: str, secrets: list[str]) -> JoinLink | Co
         if len(secrets) not in {2, 3}:
             raise ValueError("an invitation has two or three parts behind the #")
         inviter = _debase32(AccountFingerprint, secrets[2]) if len(secrets) == 3 else None
-        return JoinLink(host, port, server, _debase32(InviteToken, secrets[1]), inviter)
+        token = Uninvited.OPEN if secrets[1] == "open" else _debase32(InviteToken, secrets[1])
+        return JoinLink(host, port, server, token, inviter)
     if len(secrets) != 2:
         raise ValueError("a contact has two parts behind the #")
     name = unquote(path.removeprefix("u/"), errors="strict")
@@ -148,6 +162,10 @@ def _authority(host: str, port: int) -> str:
 
 def _pin(server: ServerPin) -> str:
     return server.value if isinstance(server, Authority) else _base32(server)
+
+
+def _right(token: Right) -> str:
+    return token.value if isinstance(token, Uninvited) else _base32(token)
 
 
 def _base32(raw: bytes) -> str:
