@@ -7,7 +7,7 @@ import pytest
 from hushpost.client.api import Client
 from hushpost.client.values import Alarm, Alarmed, Trust
 from hushpost.crypto.identity import RecoverySeed, format_phrase
-from hushpost.errors import Refused
+from hushpost.errors import PhraseError, ProfileError
 from tests.client.people import C, S, SmallTown, Town, befriend, first_event, in_time, received
 from tests.client.realserver import RealTown
 
@@ -46,7 +46,7 @@ async def test_recovery_with_the_real_server(real_town: RealTown) -> None:
 async def test_a_phrase_of_another_account(real_town: RealTown) -> None:
     await real_town.join("bob")
     phrase = format_phrase(RecoverySeed.random())
-    with pytest.raises(Refused):
+    with pytest.raises(PhraseError):
         await Client.recover(real_town.profile("thief"), real_town.link("bob"), phrase, clock=real_town.clock)
 
 
@@ -65,3 +65,16 @@ async def test_finding_somebody_again_by_name_after_their_recovery(real_town: Re
         alarms = [each for each in await alice.pending("test") if isinstance(each, Alarmed)]
         assert (found.account, found.trust) == (bob.account, Trust.CHANGED)
         assert [each.alarm for each in alarms] == [Alarm.VERIFIED_KEY_REPLACED]
+
+
+async def test_another_phrase_after_a_wrong_one(real_town: RealTown) -> None:
+    joined = await real_town.join("bob")
+    again, wrong = real_town.profile("bob-again"), format_phrase(RecoverySeed.random())
+    with pytest.raises(PhraseError, match="this phrase is not"):
+        await Client.recover(again, real_town.link("bob"), wrong, clock=real_town.clock)
+    with pytest.raises(ProfileError, match="has not finished") as stuck:
+        async with Client.open(again, clock=real_town.clock):
+            pass
+    assert "hush recover" in stuck.value.hint
+    me = await Client.recover(again, real_town.link("bob"), joined.recovery_phrase, clock=real_town.clock)
+    assert me.link == joined.link

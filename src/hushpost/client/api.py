@@ -135,8 +135,7 @@ class Client(Files):
             link: one's own contact link.
 
         Raises:
-            PhraseError: a slip in the phrase.
-            Untrusted: the phrase is of another account.
+            PhraseError: a slip in the phrase, or it is of another account.
         """
         own = parse_link(link)
         if not isinstance(own, ContactLink):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from hushpost.client.clock import Clock
 from hushpost.client.context import Context, own_manifest
 from hushpost.client.joining import Made, Wish, keep, register
 from hushpost.client.link import Link
+from hushpost.client.refusals import Denied
 from hushpost.client.store import Enrolment, Home, StoreThread, Tables
 from hushpost.client.store.joining import Begun
 from hushpost.crypto.identity import (
@@ -23,8 +26,8 @@ from hushpost.crypto.identity import (
     verify_chain,
 )
 from hushpost.crypto.ratchet import DeviceAccount
-from hushpost.errors import ManifestError, StaleManifest, UsageError
-from hushpost.wire.messages import GetKeys, Keys
+from hushpost.errors import ManifestError, PhraseError, StaleManifest, UsageError
+from hushpost.wire.messages import GetKeys, Keys, Register
 
 TRIES = 3
 """The first only asks what the newest manifest is; another device of ours may append one after the second."""
@@ -37,7 +40,8 @@ async def recover(db: StoreThread, link: ContactLink, seed: RecoverySeed, clock:
     another: contacts accept only what follows what they know, signed by the recovery key.
 
     Raises:
-        ManifestError: the phrase is of another account, or the server showed another one.
+        PhraseError: the phrase is of another account.
+        ManifestError: the server showed another account.
         UsageError: this profile is somebody already.
     """
     attempt = _Attempt(link, seed, clock.now())
@@ -47,6 +51,11 @@ async def recover(db: StoreThread, link: ContactLink, seed: RecoverySeed, clock:
             return await register(db, begun, clock)
         except StaleManifest as stale:
             newest = attempt.checked(stale.manifest)
+        except Denied:
+            raise PhraseError(
+                "this phrase is not the one of this account, or the account has left the server",
+                hint="repeat this with the phrase and the link that belong together",
+            ) from None
         begun = await db.transaction(partial(attempt.follow, newest=newest))
     raise ManifestError(ManifestFault.FORK)
 
@@ -62,9 +71,14 @@ class _Attempt:
         me, begun = t.me.get(), t.joining.get()
         if me is not None and me.enrolment is not Enrolment.PENDING:
             raise UsageError("this profile has joined already", hint="recover with another --profile")
-        if me is not None and begun is not None and me.account == self.link.account:
+        if me is not None and begun is not None and me.account == self.link.account and self._is_ours(begun):
             return begun
         return self.follow(t, self._guess())
+
+    def _is_ours(self, begun: Begun) -> bool:
+        """Whether it was begun with this very phrase."""
+        request = msgspec.msgpack.decode(begun.request, type=Register)
+        return Manifest.decode(request.manifest).recovery_key == self.seed.secret.public
 
     def _guess(self) -> Manifest:
         """A first manifest with our name and recovery key, and nothing else that is true."""

@@ -94,6 +94,10 @@ def _begin(t: Tables) -> Me:
     """
     me = known_me(t)
     if me.enrolment is Enrolment.PENDING:
+        begun = t.joining.get()
+        if begun is not None and begun.seed is None:  # the user has the phrase: it is not from a join
+            hint = "repeat hush recover with your own link and its phrase"
+            raise ProfileError("this profile has not finished recovering its account", hint=hint)
         raise ProfileError("this profile has not finished joining", hint="repeat the same hush join")
     t.joining.finish()  # whoever opens it has seen the recovery phrase
     return me
