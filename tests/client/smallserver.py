@@ -294,17 +294,10 @@ class Peer:
         token = TokenHash(request.delivery_token_hash)
         seal_key = SealKey(seal.key_id, request.seal_key)
         self.server.fallback_keys[device.id] = request.fallback_key
+        new = NewAccount(
+            account, manifest.name, request.manifest, device.id, seal_key, keys, request.fallback_key, token
+        )
         if manifest.version == 1:
-            new = NewAccount(
-                account,
-                manifest.name,
-                request.manifest,
-                device.id,
-                seal_key,
-                keys,
-                request.fallback_key,
-                token,
-            )
             await self.store.enroll(new, TokenHash(sha256(request.invite)))
             return Registered(request.number, bytes(account))
         known = (await self.store.manifests(account, 0, 1_000))[-1]
@@ -312,9 +305,7 @@ class Peer:
             if manifest.previous != Manifest.decode(known).hash:
                 raise StaleManifest("not the next", manifest=known)
             verify_chain(Manifest.decode(known), [request.manifest])
-            await self.store.put_manifest(account, manifest.version, request.manifest, [device.id])
-        update = KeyUpdate(keys, False, request.fallback_key, seal_key, token)
-        await self.store.publish(device.id, update)
+            await self.store.recover(new, manifest.version)
         return Registered(request.number, bytes(account))
 
     async def authenticate(self, request: Authenticate) -> Authenticated:

@@ -123,6 +123,13 @@ class BothStores(RuleBasedStateMachine):
         if answer is None:
             self.versions[account] = version
 
+    @rule(account=accounts, device=devices, keys=keys, token=tokens, skip=st.sampled_from([1, 1, 0, 2]))
+    def recover(self, account: AccountId, device: DeviceId, keys: Any, token: TokenHash, skip: int) -> None:
+        version = self.versions[account] + skip
+        new = NewAccount(account, "", b"%d" % version, device, seal_key(7), keys, b"recovered", token)
+        if self._both(lambda store: store.recover(new, version)) is None:
+            self.versions[account] = version
+
     @rule(
         device=devices,
         keys=keys,

@@ -8,15 +8,15 @@ from hashlib import sha256
 
 from hushpost.crypto.identity import ClientNonce, Login, Manifest, ServerNonce, Signature, verify_chain
 from hushpost.crypto.identity import Device as ListedDevice
-from hushpost.crypto.prekeys import Owner, PrekeyCheck, Upload
 from hushpost.errors import UnknownAccount
 from hushpost.ids import AccountId, DeviceId, TokenHash
+from hushpost.server.handlers.offered import new_account
 from hushpost.server.handlers.recovering import recover
 from hushpost.server.handlers.waiting import waiting
 from hushpost.server.office import Admission, Office
 from hushpost.server.peer import Greeting, Guest, Peer
 from hushpost.server.refusals import Refusal
-from hushpost.stores.base import NewAccount, PostOffice, SealKey, SessionKey, mailbox_of
+from hushpost.stores.base import NewAccount, PostOffice, mailbox_of
 from hushpost.wire.limits import MAX_MANIFESTS
 from hushpost.wire.messages import (
     Authenticate,
@@ -49,35 +49,14 @@ async def register(office: Office, guest: Guest, request: Register) -> Registere
         raise Refusal(ErrorCode.INVITE_INVALID)
     invitation = TokenHash(sha256(request.invite).digest()) if request.invite else None
     now = int(office.clock())
-    account = await asyncio.to_thread(_checked_account, request, now)  # a hundred signatures: 10 ms
+    account = await asyncio.to_thread(_checked_account, request, now)
     await office.store.enroll(account, invitation)
     return Registered(request.number, account.id)
 
 
 def _checked_account(request: Register, now: int) -> NewAccount:
     manifest = verify_chain(Manifest.decode(request.manifest).account, [request.manifest]).newest
-    if len(manifest.devices) != 1:
-        raise Refusal(ErrorCode.MALFORMED)
-    (device,) = manifest.devices
-    check = PrekeyCheck(Owner(manifest.account.id, device), now)
-    upload = check.upload(request.one_time_keys, request.fallback_key, request.seal_key)
-    if upload.seal is None:
-        raise Refusal(ErrorCode.MALFORMED)
-    return NewAccount(
-        manifest.account.id,
-        manifest.name,
-        request.manifest,
-        device.id,
-        SealKey(upload.seal.key_id, request.seal_key),
-        session_keys(upload),
-        request.fallback_key,
-        TokenHash(request.delivery_token_hash),
-    )
-
-
-def session_keys(upload: Upload) -> tuple[SessionKey, ...]:
-    """One-time keys as the store takes them."""
-    return tuple(SessionKey(key.key_id, key.encode()) for key in upload.one_time)
+    return new_account(request, manifest, now)
 
 
 @dataclass(frozen=True, slots=True)

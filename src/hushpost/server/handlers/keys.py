@@ -8,7 +8,7 @@ from hushpost.crypto.identity import Manifest
 from hushpost.crypto.prekeys import Owner, PrekeyCheck
 from hushpost.errors import UnknownAccount
 from hushpost.ids import AccountId, DeviceId, TokenHash
-from hushpost.server.handlers.entering import session_keys
+from hushpost.server.handlers.offered import session_keys
 from hushpost.server.handlers.waiting import waiting
 from hushpost.server.office import Office
 from hushpost.server.peer import Peer

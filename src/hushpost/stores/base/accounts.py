@@ -36,10 +36,10 @@ class Invitation(msgspec.Struct, frozen=True):
 
 
 class NewAccount(msgspec.Struct, frozen=True):
-    """An account with its first device.
+    """An account with its first device, or, in a recovery, with its only one.
 
     Attributes:
-        manifest: version 1, which lists exactly this device.
+        manifest: lists exactly this device. Version 1; the next one in a recovery.
         token_hash: of the delivery token, see `SealedPost`.
     """
 
@@ -106,6 +106,8 @@ class Accounts(Protocol):
     A5  Manifest versions grow by one: `put_manifest` compares and sets. Repeating the newest is harmless.
     A6  With a manifest, new devices get mailboxes. Removed ones lose their keys and get nothing new;
         what waits for them can still be read and acknowledged.
+    A7  `recover` is one transaction: manifest, device with mailbox, keys and delivery token, durably, or
+        nothing. Repeating it changes nothing, whatever keys and token come with the same manifest.
     """
 
     async def enroll(self, account: NewAccount, invitation: TokenHash | None) -> None:
@@ -142,6 +144,16 @@ class Accounts(Protocol):
             StaleManifest: `version` is not one above the newest; carries that.
             IdTaken: one of the devices is another account's, or was removed before.
             UnknownAccount, StoreFull.
+        """
+
+    async def recover(self, account: NewAccount, version: int) -> None:
+        """Append the newest manifest, which lists a new device alone, with the keys of that.
+
+        Raises:
+            ValueError: the id of a key has more than 63 bits.
+            StaleManifest: `version` is not one above the newest; carries that.
+            IdTaken: the device is another account's, or was listed before.
+            UnknownAccount, TooManyKeys, StoreFull: nothing was changed.
         """
 
     async def devices(self, account: AccountId) -> DeviceList:

@@ -8,8 +8,9 @@ from hushpost import sql
 from hushpost.errors import IdTaken, InviteInvalid, NameTaken, StaleManifest, UnknownAccount
 from hushpost.ids import AccountId, DeviceId, TokenHash
 from hushpost.stores import rules
-from hushpost.stores.base import Invitation, NewAccount
+from hushpost.stores.base import Invitation, NewAccount, SessionKey
 from hushpost.stores.post import publishing
+from hushpost.stores.post.members import Member
 from hushpost.stores.post.tables import PostTables
 
 
@@ -64,10 +65,7 @@ def enroll(tables: PostTables, account: NewAccount, invitation: TokenHash | None
         "INSERT INTO account VALUES (?,?,1,?)", (identity, account.name, sql.binary(account.token_hash))
     )
     db.execute("INSERT INTO manifest VALUES (?,1,?)", (identity, sql.binary(account.manifest)))
-    device = _insert_device(tables, account.id, account.device)
-    publishing.set_seal_key(tables, device, account.seal_key)
-    publishing.set_fallback_key(tables, device, account.fallback_key)
-    publishing.add_keys(tables, device, keys)
+    _set_keys(tables, _insert_device(tables, account.id, account.device), account, keys)
     if invitation is not None:
         _use(tables, invitation)
 
@@ -102,13 +100,18 @@ def _insert_device(tables: PostTables, account: AccountId, device: bytes) -> int
     return int(number)
 
 
+def _set_keys(tables: PostTables, device: int, account: NewAccount, keys: Sequence[SessionKey]) -> None:
+    """The first keys of the device with this number."""
+    publishing.set_seal_key(tables, device, account.seal_key)
+    publishing.set_fallback_key(tables, device, account.fallback_key)
+    publishing.add_keys(tables, device, keys)
+
+
 def put_manifest(
     tables: PostTables, account: AccountId, version: int, manifest: bytes, devices: Sequence[DeviceId]
 ) -> None:
     """`Accounts.put_manifest`."""
-    member = tables.members.find(account)
-    if member is None:
-        raise UnknownAccount("no such account")
+    member = _member(tables, account)
     newest = tables.newest_manifest(member)
     if version == member.version and manifest == newest:
         return
@@ -132,3 +135,29 @@ def put_manifest(
     tables.db.execute("INSERT INTO manifest VALUES (?,?,?)", (identity, version, sql.binary(manifest)))
     tables.db.execute("UPDATE account SET version = ? WHERE id = ?", (version, identity))
     tables.members.forget(account)
+
+
+def recover(tables: PostTables, account: NewAccount, version: int) -> None:
+    """`Accounts.recover`. Whatever can be refused is, before the first row is written."""
+    member = _member(tables, account.id)
+    if version == member.version and account.manifest == tables.newest_manifest(member):
+        return
+    keys = rules.new_keys(-1, 0, account.one_time_keys)
+    if _are_listed(tables, [account.device]):
+        raise IdTaken("a device of this id was listed before")
+    put_manifest(tables, account.id, version, account.manifest, [account.device])
+    (number,) = tables.db.execute(
+        "SELECT number FROM device WHERE id = ?", (sql.binary(account.device),)
+    ).fetchone()
+    _set_keys(tables, number, account, keys)
+    tables.db.execute(
+        "UPDATE account SET token_hash = ? WHERE id = ?",
+        (sql.binary(account.token_hash), sql.binary(account.id)),
+    )
+
+
+def _member(tables: PostTables, account: AccountId) -> Member:
+    member = tables.members.find(account)
+    if member is None:
+        raise UnknownAccount("no such account")
+    return member

@@ -118,13 +118,16 @@ class MemoryPost(MemoryStore):
         self._members[account.id] = _Member(
             account.token_hash, [account.manifest], frozenset([account.device])
         )
-        device = self._devices[account.device] = _Device(account.id, True, account.seal_key)
-        device.fallback_key = account.fallback_key
-        self._add_keys(device, keys)
+        self._put_device(account, keys)
         if used and used.uses:
             self._invitations[used.token_hash] = used
         elif used:
             del self._invitations[used.token_hash]
+
+    def _put_device(self, account: NewAccount, keys: Sequence[SessionKey]) -> None:
+        device = self._devices[account.device] = _Device(account.id, True, account.seal_key)
+        device.fallback_key = account.fallback_key
+        self._add_keys(device, keys)
 
     async def account_named(self, name: str) -> Account | None:
         return next((each for each in self._by_id.values() if each.name == name), None)
@@ -156,6 +159,18 @@ class MemoryPost(MemoryStore):
             self._mailboxes[mailbox_of(device)] = MemoryMailbox()
         member.manifests.append(manifest)
         member.devices = frozenset(devices)
+
+    async def recover(self, account: NewAccount, version: int) -> None:
+        rules.check_key_ids(account.one_time_keys, account.seal_key)
+        member = self._member(account.id)
+        if version == len(member.manifests) and account.manifest == member.manifests[-1]:
+            return
+        keys = rules.new_keys(-1, 0, account.one_time_keys)
+        if mailbox_of(account.device) in self._mailboxes:
+            raise IdTaken("a device of this id was listed before")
+        await self.put_manifest(account.id, version, account.manifest, [account.device])
+        self._put_device(account, keys)
+        member.token_hash = account.token_hash
 
     async def devices(self, account: AccountId) -> DeviceList:
         member = self._member(account)

@@ -139,6 +139,10 @@ class SqlitePost:
             lambda tables: enrolment.put_manifest(tables, account, version, manifest, devices), grows=True
         )
 
+    async def recover(self, account: NewAccount, version: int) -> None:
+        rules.check_key_ids(account.one_time_keys, account.seal_key)
+        await self._submit(lambda tables: enrolment.recover(tables, account, version), grows=True)
+
     async def devices(self, account: AccountId) -> DeviceList:
         return await self._query(lambda db: reading.devices(db, account))
 
