@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from hushpost.app.room import Room
 from hushpost.app.running import (
     make_folder,
     only_server,
@@ -140,12 +141,16 @@ async def _serve(
                     office, lambda: acceptor.open_connections, lambda: not stopping.done(), listeners.metrics
                 )
             )
-        upkeep = [tasks.create_task(_renew(identity)), tasks.create_task(_tidy(store))]
+        room = Room(store, settings.data, limits)
+        upkeep = [
+            tasks.create_task(work) for work in (_renew(identity), _tidy(store), room.watch(office.counts))
+        ]
         first = desk.open_link() if settings.open else await _first_invitation(desk, store)
         for each in acceptors:
             each.start()
         settle()
         classic = listeners.classic.getsockname()[:2] if listeners.classic is not None else None
+        await room.warn()
         announce(Announcement(bound, classic, first))
         log.info("serving", protocol="hushpost/3", classic=classic is not None)
         await asyncio.wait({stopping, *failures}, return_when=asyncio.FIRST_COMPLETED)
