@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from hushpost.client.api import Client
 from hushpost.client.values import Alarm, Alarmed, Trust
 from hushpost.crypto.identity import RecoverySeed, format_phrase
-from hushpost.errors import PhraseError, ProfileError
+from hushpost.errors import PhraseError, ProfileError, Refused
 from tests.client.people import C, S, SmallTown, Town, befriend, first_event, in_time, received
 from tests.client.realserver import RealTown
 
@@ -65,6 +67,23 @@ async def test_finding_somebody_again_by_name_after_their_recovery(real_town: Re
         alarms = [each for each in await alice.pending("test") if isinstance(each, Alarmed)]
         assert (found.account, found.trust) == (bob.account, Trust.CHANGED)
         assert [each.alarm for each in alarms] == [Alarm.VERIFIED_KEY_REPLACED]
+
+
+async def test_the_old_device_is_told(real_town: RealTown) -> None:
+    joined = await real_town.join("bob")
+    again = real_town.profile("bob-again")
+    await Client.recover(again, real_town.link("bob"), joined.recovery_phrase, clock=real_town.clock)
+    async with real_town.open("bob") as (old,):
+        with pytest.raises(Refused) as refused:
+            await in_time(stopped(old))
+        assert "recovered on another machine" in refused.value.hint
+
+
+async def stopped(client: Client) -> None:
+    """Until it is not connected any more, for whatever reason."""
+    while True:
+        await client.settled()
+        await asyncio.sleep(0)
 
 
 async def test_another_phrase_after_a_wrong_one(real_town: RealTown) -> None:

@@ -116,8 +116,8 @@ def recover(
 ) -> None:
     """Get your account back on this machine, with the recovery phrase.
 
-    All its other devices are shut out. Contacts are shown that your key was replaced; whoever had
-    verified you is asked to compare again.
+    Its other devices can send nothing any more, and get nothing new. Contacts are shown that your key was
+    replaced; whoever had verified you is asked to compare again.
     """
     from hushpost.client.api import Client
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hushpost.errors import (
+    BadDigest,
+    BlobConflict,
+    BlobIncomplete,
     HushpostError,
     IdConflict,
     InviteInvalid,
     NameTaken,
+    QuotaFull,
     Refused,
     RequestsFull,
     StaleDevices,
@@ -17,6 +21,7 @@ from hushpost.errors import (
     StaleSeal,
     StoreFull,
     UnknownAccount,
+    UnknownBlob,
 )
 from hushpost.wire.messages import Error, ErrorCode
 
@@ -43,8 +48,24 @@ _SENTENCES = {
     ErrorCode.RATE_LIMITED: "the server wants this to be done more slowly",
     ErrorCode.DEADLINE: "the server did not finish in time",
     ErrorCode.UNAVAILABLE: "the server cannot do this now",
+    ErrorCode.UNKNOWN_BLOB: "the server does not have this file, or not any more",
+    ErrorCode.BLOB_CONFLICT: "the server has something else in the place of this part",
+    ErrorCode.INCOMPLETE: "the server found parts of the file missing",
+    ErrorCode.BAD_DIGEST: "a part of the file was damaged on the way",
+    ErrorCode.QUOTA: "your files on this server are as large as they may be together",
 }
 """Ours, for every code that we know: a server's own sentence is hostile text, and is not repeated."""
+
+_HINTS = {
+    ErrorCode.DENIED: "its account was recovered on another machine, or has left, or is younger than the"
+    " backup that the server was restored from; with the recovery phrase: hush --profile NEW recover LINK",
+    ErrorCode.INVITE_INVALID: "ask whoever gave it to you for a new one",
+    ErrorCode.NAME_TAKEN: "choose another --name; the invitation is still good",
+    ErrorCode.UNKNOWN_ACCOUNT: "a name has to be exact; or they have left the server",
+    ErrorCode.FULL: "try again later; the server's operator can make room",
+    ErrorCode.REQUESTS_FULL: "try again later; or ask them to add you as a contact",
+}
+"""What can be done about it, where that is the same whatever was asked."""
 
 
 _Maker = Callable[[str, int, Error], HushpostError]
@@ -73,7 +94,9 @@ def refusal(error: Error) -> HushpostError:
     wait = min(error.retry_after if error.retry_after is not None else DEFAULT_WAIT, LONGEST_ASKED)
     make = _MAKERS.get(error.error)
     if make is not None:
-        return make(text, wait, error)
+        made = make(text, wait, error)
+        made.hint = made.hint or next((_HINTS[each] for each in _HINTS if each == error.error), "")
+        return made
     return Refused(text) if error.retry_after is None else RetryLater(text, retry_after=wait)
 
 
@@ -114,4 +137,9 @@ _MAKERS: dict[str, _Maker] = {
     ErrorCode.RATE_LIMITED: _later,
     ErrorCode.DEADLINE: _later,
     ErrorCode.UNAVAILABLE: _later,
+    ErrorCode.UNKNOWN_BLOB: _plain(UnknownBlob),
+    ErrorCode.BLOB_CONFLICT: _plain(BlobConflict),
+    ErrorCode.INCOMPLETE: _plain(BlobIncomplete),
+    ErrorCode.BAD_DIGEST: _plain(BadDigest),
+    ErrorCode.QUOTA: _full(QuotaFull),
 }
