@@ -123,6 +123,16 @@ class Reader:
                 self._lost(t, waiting, claim, error)
         return None
 
+    def put_aside(self, t: Tables, waiting: WaitingEnvelope, reason: str) -> None:
+        """What could not be read to an end, for a reason that nobody thought of, is kept for a look.
+
+        Nothing is said about its sender: whatever was found out before is not to be relied upon.
+        """
+        now, envelope = self._ctx.clock.now(), EnvelopeId(waiting.envelope)
+        t.undecryptable.add(Undecryptable(envelope, now, reason, None, None, waiting.header, waiting.body))
+        t.story.tell(envelope, f"did not open: {reason}", now)
+        journal.alarm(t, Alarm.UNDECRYPTABLE, now, detail=reason)
+
     def take_unseen(self) -> list[tuple[AccountId, ManifestHash]]:
         """The manifests that senders named and that we do not have; each once."""
         unseen, self._unseen = self._unseen, {}

@@ -14,7 +14,15 @@ from hushpost.client.reading import Reader, Unlisted
 from hushpost.client.store import Epoch, Tables
 from hushpost.client.values import Alarm
 from hushpost.crypto.identity import ManifestHash
-from hushpost.errors import HushpostError, ProtocolError, Refused, Unreachable
+from hushpost.errors import (
+    HushpostError,
+    ProfileError,
+    ProtocolError,
+    Refused,
+    StoreError,
+    StoreFull,
+    Unreachable,
+)
 from hushpost.ids import AccountId
 from hushpost.wire.messages import (
     Acknowledge,
@@ -27,6 +35,10 @@ from hushpost.wire.messages import (
 
 BATCH = 128
 """Envelopes of one transaction, where so many wait: 40 ms, in which nothing else gets at the database."""
+
+
+class Unfit(Exception):
+    """An envelope that would take more room than its sender gets. Its transaction is undone."""
 
 
 class TakenOver(Refused):
@@ -78,11 +90,21 @@ class Receiver:
 
     async def take(self, envelopes: Sequence[WaitingEnvelope]) -> None:
         """Commit a page, then acknowledge it. A crash in between repeats nothing: repeats are known."""
-        rest, again = list(envelopes), False
+        rest, again, count = list(envelopes), False, BATCH
         while rest:
-            batch = rest[:BATCH]
-            done = await self._ctx.change(partial(self._commit, envelopes=batch, again=again))
-            rest = rest[done.count :]
+            batch = rest[:count]
+            try:
+                done = await self._ctx.change(partial(self._commit, envelopes=batch, again=again))
+            except (StoreError, ProfileError, MemoryError):
+                raise  # it is not for what an envelope says that they come
+            except Exception as error:  # whatever it is: one envelope must not stop those behind it
+                if len(batch) == 1:
+                    await self._put_aside(batch[0], error)
+                    rest, again, count = rest[1:], False, BATCH
+                else:
+                    count = len(batch) // 2
+                continue
+            rest, count = rest[done.count :], min(2 * count, BATCH)
             again = done.missing is not None
             if done.missing is not None:
                 await self._fetch(done.missing.account)
@@ -97,13 +119,26 @@ class Receiver:
     def _commit(self, t: Tables, envelopes: Sequence[WaitingEnvelope], *, again: bool) -> Progress:
         count, missing, page = 0, None, self._reader.begin(t)
         for each in envelopes:
-            missing = self._reader.take(page, each, again=again and not count)
+            try:
+                missing = self._reader.take(page, each, again=again and not count)
+            except StoreFull as full:  # a bound of ours: that of the disk shows as an error of a statement
+                raise Unfit(str(full)) from full
             if missing is not None:
                 break
             count += 1
         if count:
             t.me.committed(self._epoch, max(each.sequence for each in envelopes[:count]))
         return Progress(count, missing)
+
+    async def _put_aside(self, waiting: WaitingEnvelope, error: Exception) -> None:
+        """Keep what could not be taken in, as it came, and go on."""
+        reason = str(error) if isinstance(error, Unfit | HushpostError) else ""
+
+        def work(t: Tables) -> None:
+            self._reader.put_aside(t, waiting, reason or "it cannot be taken in")
+            t.me.committed(self._epoch, waiting.sequence)
+
+        await self._ctx.change(work)
 
     async def _fetch(self, account: AccountId) -> None:
         """Newer manifests of a sender. Where there are none, the message is refused at the next reading."""
