@@ -26,6 +26,12 @@ from tests.cli.shells import Shell
 from tests.server.serving import tls
 
 
+def inner_command(name: str) -> object:
+    """A subcommand of `hush`, as it is declared."""
+    inner: dict[str, object] = getattr(typer.main.get_command(app), "commands", {})
+    return inner[name]
+
+
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command to its end."""
     return subprocess.run(
@@ -160,7 +166,15 @@ def test_a_folder_that_is_no_servers_is_said_and_left_alone(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "arguments", [["invite", "--expires", "soon"], ["revoke", "hush://x"], ["invite", "--uses", "0"]]
+    "arguments",
+    [
+        ["invite", "--expires", "soon"],
+        ["invite", "--expires", "3651d"],
+        ["invite", "--expires", "999999w"],
+        ["invite", "--uses", "0"],
+        ["invite", "--uses", str(1 << 70)],
+        ["revoke", "hush://x"],
+    ],
 )
 def test_what_makes_no_sense_is_a_usage_error(tmp_path: Path, arguments: list[str]) -> None:
     assert run("server", *arguments, "--data", tmp_path).returncode == ExitCode.USAGE
@@ -193,6 +207,29 @@ def test_settings_that_make_no_sense(tmp_path: Path, arguments: list[str], hint:
     assert failure.code == ExitCode.USAGE
     assert hint in failure.complaint
     assert not (tmp_path / "data").exists()
+
+
+LIMITS = {
+    each.opts[0]: each.max
+    for each in getattr(inner_command("serve"), "params", [])
+    if each.rich_help_panel and each.rich_help_panel.startswith("Limits")
+}
+
+
+@pytest.mark.parametrize("option", LIMITS)
+def test_no_limit_takes_what_is_no_number_of_anything(tmp_path: Path, option: str) -> None:
+    for number in ("nan", "inf") if "deadline" in option else (str(1 << 70),):
+        failure = refusal([*post_server(tmp_path / "data"), f"{option}={number}"], tmp_path)
+        assert failure.code == ExitCode.USAGE
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_most_of_every_limit_can_be_served(tmp_path: Path) -> None:
+    most = [f"{option}={maximum}" for option, maximum in LIMITS.items()]
+    data = tmp_path / "data"
+    with ServerProcess(post_server(data, *most)) as server:
+        certificate(server.address)
+        assert asked(data, "accounts") == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
@@ -266,8 +303,7 @@ def test_clients_get_nothing_without_tls(tmp_path: Path) -> None:
 
 
 def test_what_is_deployed_says_what_the_command_knows() -> None:
-    inner: dict[str, object] = getattr(typer.main.get_command(app), "commands", {})
-    known = {name for each in getattr(inner["serve"], "params", []) for name in each.opts}
+    known = {name for each in getattr(inner_command("serve"), "params", []) for name in each.opts}
     assert "--listen" in known
     folder = Path(__file__).parents[2] / "deploy"
     keys = tomllib.loads((folder / "server.toml").read_text())

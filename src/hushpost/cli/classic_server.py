@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hushpost.cli.settings_file import limit_of, read_config
+from hushpost.cli.settings_file import LONGEST, limit_of, read_config
 from hushpost.settings import ClassicSettings, ListenLimits, LogFormat, parse_address, read_port_file
 from hushpost.stores.base import StoreLimits
 
@@ -61,13 +61,13 @@ def serve(
     max_connections: Annotated[int, _limit("Open connections.", 1)] = _LISTEN.max_connections,
     per_address: Annotated[int, _limit("Open connections of one address.", 1)] = _LISTEN.per_address,
     request_deadline: Annotated[
-        float, _limit("Seconds for a whole request of up to 64 KiB.", 0.1)
+        float, _limit("Seconds for a whole request of up to 64 KiB.", 0.1, LONGEST)
     ] = _LISTEN.request_deadline,
     min_rate: Annotated[
         int, _limit("Bytes per second that larger contents must keep up.", 1)
     ] = _LISTEN.min_rate,
     stop_deadline: Annotated[
-        float, _limit("Seconds to finish what was begun when stopping.", 0)
+        float, _limit("Seconds to finish what was begun when stopping.", 0, LONGEST)
     ] = _LISTEN.stop_deadline,
     mailbox_count: Annotated[int, _limit("Messages in one inbox.", 1)] = _STORE.mailbox_count,
     mailbox_bytes: Annotated[int, _limit("Bytes in one inbox.", 1)] = _STORE.mailbox_bytes,

@@ -12,7 +12,7 @@ import msgspec
 import typer
 from platformdirs import user_data_path
 
-from hushpost.cli.settings_file import limit_of, read_config
+from hushpost.cli.settings_file import LONGEST, limit_of, read_config
 from hushpost.errors import UsageError
 from hushpost.settings import (
     DirectoryPolicy,
@@ -99,13 +99,13 @@ def serve(
     per_address: Annotated[int, _limit("Open connections of one address.", 1)] = _LISTEN.per_address,
     per_device: Annotated[int, _limit("Open connections of one device.", 1)] = _POST.per_device,
     entry_deadline: Annotated[
-        float, _limit("Seconds for TLS and authentication.", 0.1)
+        float, _limit("Seconds for TLS and authentication.", 0.1, LONGEST)
     ] = _POST.entry_deadline,
     request_deadline: Annotated[
-        float, _limit("Seconds for a request to arrive, and to be answered.", 0.1)
+        float, _limit("Seconds for a request to arrive, and to be answered.", 0.1, LONGEST)
     ] = _LISTEN.request_deadline,
     stop_deadline: Annotated[
-        float, _limit("Seconds to finish what was begun when stopping.", 0)
+        float, _limit("Seconds to finish what was begun when stopping.", 0, LONGEST)
     ] = _LISTEN.stop_deadline,
     window: Annotated[int, _limit("Bytes pushed and not acknowledged yet, per device.", 1)] = _POST.window,
     in_hand: Annotated[
@@ -116,7 +116,8 @@ def serve(
     mailbox_bytes: Annotated[int, _limit("Bytes in one mailbox.", 1)] = _STORE.mailbox_bytes,
     total_bytes: Annotated[int, _limit("Bytes in all mailboxes.", 1)] = _STORE.total_bytes,
     min_free_bytes: Annotated[int, _limit("Bytes of disk that are left free.", 0)] = _STORE.min_free_bytes,
-    file_days: Annotated[int, _limit("Days that a file stays at least.", 1)] = _STORE.blob_seconds // DAY,
+    file_days: Annotated[int, _limit("Days that a file stays at least.", 1, 36_500)] = _STORE.blob_seconds
+    // DAY,
     file_quota: Annotated[int, _limit("Bytes of files of one account.", 0)] = _STORE.blob_quota,
     file_bytes: Annotated[int, _limit("Bytes of all files.", 0)] = _STORE.blob_bytes,
     file_free_bytes: Annotated[int, _limit("Bytes of disk that files leave free.", 0)] = (

@@ -24,6 +24,9 @@ Data = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
+LONGEST = 3_650 * 86_400
+"""Seconds that an invitation may be good for: a date has four digits for its year."""
+
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 
 
@@ -111,7 +114,10 @@ def _seconds(text: str) -> int:
     shape = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text)
     if shape is None:
         raise UsageError(f"{text!r} is not a time", hint="write a number and m, h, d or w, such as 7d")
-    return int(shape[1]) * _UNITS[shape[2]]
+    seconds = int(shape[1]) * _UNITS[shape[2]]
+    if seconds > LONGEST:
+        raise UsageError("an invitation is good for ten years at most", hint="make another one then")
+    return seconds
 
 
 def _hash_of(text: str) -> str:

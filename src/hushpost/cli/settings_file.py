@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,20 @@ def _is_flag(parameter: object) -> bool:
     return bool(getattr(parameter, "is_flag", False))
 
 
-def limit_of(panel: str, description: str, minimum: float) -> Any:
+MOST = 1 << 50
+"""Of anything that is counted, or of bytes (1 PiB): far more is a slip, and more than sums can take."""
+
+LONGEST = 86_400.0
+"""Seconds of a deadline: a day."""
+
+
+def limit_of(panel: str, description: str, minimum: float, maximum: float = MOST) -> Any:
     """An option for a limit, shown under the heading `panel`."""
-    return typer.Option(min=minimum, help=description, rich_help_panel=panel)
+    return typer.Option(min=minimum, max=maximum, callback=_number, help=description, rich_help_panel=panel)
+
+
+def _number(value: float) -> float:
+    """Not-a-number is neither below nor above any bound."""
+    if math.isnan(value):
+        raise typer.BadParameter("nan is not a number of anything")
+    return value
