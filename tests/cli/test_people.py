@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.cli.members import Member, Place
 from tests.cli.shells import Shell, apart
@@ -43,6 +46,23 @@ def test_adding_whom_there_is_not(alice: Member) -> None:
         refused = alice("contacts", "add", who)
         assert refused.code in {2, 5}
         assert refused.out == ""
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        lambda link: link[:-1],
+        lambda link: link.removeprefix("hush:"),
+        lambda link: link.replace("hush://", "HUSH:/"),
+        lambda _: "http://example.org",
+        lambda _: "two\nlines",
+        lambda _: "x",
+    ],
+)
+def test_a_link_with_a_slip_is_told_to_nobody(alice: Member, bob: Member, slip: Callable[[str], str]) -> None:
+    """As a name it would go to the server, fingerprint and all: which answers with another code."""
+    refused = alice("contacts", "add", slip(bob.link))
+    assert (refused.code, refused.out) == (2, "")
 
 
 def test_an_alias_is_a_hostile_name_too(friends: tuple[Member, Member]) -> None:

@@ -193,10 +193,12 @@ class Client(Files):
         """A new contact, by link (verified) or by exact name (unverified: trust on first use).
 
         Raises:
+            LinkError, UsageError: neither; nothing was told to the server.
             UnknownAccount, ManifestError, Unreachable.
         """
+        pasted = people.parse_contact(who)
         async with self._keeper.link() as link:
-            return await people.add(self._ctx, link, who)
+            return await people.add(self._ctx, link, pasted)
 
     async def rename(self, contact: AccountId, alias: str) -> Contact:
         """Call them so from now on; empty: by their own name."""

@@ -16,27 +16,44 @@ from hushpost.client.writing import say
 from hushpost.crypto.identity import ContactLink, Manifest, parse_link, safety_number
 from hushpost.errors import LinkError, StoreFull, UnknownAccount, UsageError
 from hushpost.ids import AccountId
+from hushpost.names import check_name
 
 
-async def add(ctx: Context, link: Link, who: str) -> Contact:
-    """Somebody new, by contact link or by exact name.
+async def add(ctx: Context, link: Link, pasted: ContactLink | str) -> Contact:
+    """Somebody new, by contact link or by exact name: see `parse_contact`.
 
     Raises:
-        LinkError, UsageError: no contact link, of another server, or our own.
+        LinkError, UsageError: the link is of another server, or our own.
         UnknownAccount, ManifestError: see `fetch`.
     """
-    if not who.startswith("hush://"):
-        manifest = await fetch(ctx, link, who)
+    if isinstance(pasted, str):
+        manifest = await fetch(ctx, link, pasted)
         return await ctx.change(lambda t: _added(t, ctx, manifest, How.NAME))
-    pasted = parse_link(who)
-    if not isinstance(pasted, ContactLink):
-        raise LinkError("this link is an invitation, not a contact", hint="use it with hush join")
     if pasted.server != ctx.me.home.pin:
         raise UsageError("this person is on another server", hint="join that server with another --profile")
     manifest = await fetch(ctx, link, pasted.account)
     if manifest.name != pasted.name:
         raise LinkError("this link names somebody else than the account that it pins")
     return await ctx.change(lambda t: _added(t, ctx, manifest, How.LINK))
+
+
+def parse_contact(who: str) -> ContactLink | str:
+    """A contact link, or a name. What looks like a link is none of the two with a slip in it: a name would be
+    told to the server.
+
+    Raises:
+        LinkError, UsageError.
+    """
+    if "://" not in who and "#" not in who:
+        try:
+            check_name(who)
+        except ValueError as error:
+            raise UsageError(f"nobody is called so: {error}") from None
+        return who
+    pasted = parse_link(who)
+    if not isinstance(pasted, ContactLink):
+        raise LinkError("this link is an invitation, not a contact", hint="use it with hush join")
+    return pasted
 
 
 def _added(t: Tables, ctx: Context, manifest: Manifest, how: How) -> Contact:
