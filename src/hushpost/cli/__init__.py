@@ -17,7 +17,18 @@ import typer
 from typer.exceptions import TyperException
 
 from hushpost import __version__
-from hushpost.cli import account, checkup, classic, classic_server, people, reading, sending, serve, server
+from hushpost.cli import (
+    account,
+    checkup,
+    classic,
+    classic_server,
+    files,
+    people,
+    reading,
+    sending,
+    serve,
+    server,
+)
 from hushpost.client.profiles import DEFAULT_PROFILE
 from hushpost.errors import ExitCode, HushpostError
 from hushpost.untrusted import printable
@@ -29,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (account, sending, reading, people, checkup):
+for room in (account, sending, reading, files, people, checkup):
     app.add_typer(room.app)
 app.command()(serve.serve)
 app.add_typer(server.app, name="server")

@@ -13,6 +13,7 @@ from hushpost.cli import words
 from hushpost.cli.completion import Who
 from hushpost.cli.desk import Desk
 from hushpost.cli.options import command_with
+from hushpost.cli.progress import collect
 from hushpost.client.values import (
     Alarm,
     Alarmed,
@@ -24,6 +25,8 @@ from hushpost.client.values import (
     Received,
     Requested,
     Standing,
+    TransferEnded,
+    TransferState,
 )
 from hushpost.errors import ExitCode, HushpostError, UsageError
 from hushpost.ids import MessageId
@@ -51,6 +54,7 @@ def inbox(desk: Desk) -> None:
 
     async def look(client: Client) -> tuple[HushpostError | None, list[Event], list[Contact]]:
         problem = await caught_up(client)
+        await collect(desk, client)
         return problem, await client.pending(CURSOR, limit=MANY), await client.contacts()
 
     problem, events, people = desk.run(look, "fetching")
@@ -94,6 +98,7 @@ def read(
     async def show(client: Client) -> tuple[HushpostError | None, Reader]:
         with desk.busy("fetching"):
             problem = await caught_up(client)
+        await collect(desk, client)
         reader = Reader(desk, client)
         if follow:
             if problem is not None:
@@ -181,6 +186,8 @@ class Reader:
                 contact = await self._contact(to)
                 name = printable(contact.shown)
                 self._desk.notice(f"NOT DELIVERED: {message_id} to {name}: {printable(why)}")
+            case TransferEnded(state=TransferState.FAILED, message=message_id, why=why):
+                self._desk.notice(f"note: file {message_id}: {printable(why)}: hush files resume")
             case Alarmed(alarm=alarm):
                 name = await self._name(event.contact) if event.contact else ""
                 self._desk.notice(words.alarm(event, name))

@@ -1,10 +1,13 @@
-"""`hush send`: a text on its way, and how far it has come."""
+"""`hush send`: a text or files on their way, and how far they have come."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,8 +16,9 @@ from hushpost.cli import words
 from hushpost.cli.completion import Who
 from hushpost.cli.desk import Desk, stdin_text
 from hushpost.cli.options import command_with
+from hushpost.cli.progress import always, shown
 from hushpost.client.values import Contact, Delivery, Message, Trust
-from hushpost.errors import ExitCode, HushpostError, Unreachable
+from hushpost.errors import ExitCode, HushpostError, Unreachable, UsageError
 from hushpost.untrusted import printable
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 20.0
 """Seconds: longer than it takes to find out that a server is not there."""
+
+STDIN = "-"
 
 app = typer.Typer()
 command = partial(command_with, app, Desk)
@@ -40,26 +46,112 @@ def send(
     desk: Desk,
     who: Who,
     text: Annotated[str | None, typer.Argument(help="Without it, the text is read from stdin.")] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Send this file or folder, with the text; - is stdin. Repeatable."),
+    ] = None,
+    as_: Annotated[str, typer.Option("--as", metavar="NAME", help="What the file is called there.")] = "",
     wait: Annotated[Wait, typer.Option(help="How far it has to come.")] = Wait.ACCEPTED,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for that.")] = PATIENCE,
 ) -> None:
-    """Send a text.
+    """Send a text, or files.
 
-    It is safe on this machine at once; what is printed is how far it came.
+    A text is safe on this machine at once; what is printed is how far it came. A file is sent first, and
+    offered when the server has all of it: whatever interrupts that, `hush files resume` goes on.
 
     Exit code 14: not as far as was waited for; it goes on with the next command that reaches the server.
     Other codes: it is queued, and something has to be put right first.
     """
+    if file:
+        _send_files(desk, who, Parcel(tuple(file), as_, text or ""), wait, timeout)
+    if as_:
+        raise UsageError("--as names a file, and there is none", hint="say which with --file")
     content = stdin_text() if text is None else text
-    contact, message, problem = desk.run(lambda client: _send(client, who, content, wait, timeout), "sending")
+    sent = desk.run(lambda client: _send(client, who, content, wait, timeout), "sending")
+    if code := _tell(desk, sent, wait):
+        raise typer.Exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message, as it stands at last.
+
+    Attributes:
+        problem: why it did not come further, if that is known.
+    """
+
+    contact: Contact
+    message: Message
+    problem: HushpostError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Files that are sent at once, and what is said with the first of them."""
+
+    paths: tuple[str, ...]
+    name: str
+    caption: str
+
+    def check(self) -> None:
+        """Raises UsageError: it makes no sense."""
+        if self.name and len(self.paths) > 1:
+            raise UsageError("--as names one file, and there are several")
+        if STDIN in self.paths:
+            if self.paths.count(STDIN) > 1:
+                raise UsageError("standard input can be sent once only")
+            if not self.name:
+                raise UsageError("what is piped in has no name", hint="give it one with --as NAME")
+            if sys.stdin is None:
+                raise UsageError("standard input is closed", hint="give it something to read, such as < FILE")
+
+
+def _send_files(desk: Desk, who: str, parcel: Parcel, wait: Wait, seconds: float) -> None:
+    """One after the other; each is told when it is through."""
+    parcel.check()
+
+    async def send_all(client: Client) -> list[Sent]:
+        contact, caption, done = await client.contact(who), parcel.caption, list[Sent]()
+        for path in parcel.paths:
+            source = sys.stdin.buffer if path == STDIN else Path(path)
+            with shown(desk, always(parcel.name or path)) as report:
+                sent = await client.send_file(
+                    contact.account, source, name=parcel.name, caption=caption, progress=report
+                )
+            if sent.why:
+                desk.notice(f"note: {printable(sent.why)}")
+            done.append(await _followed(client, contact, await client.message(sent.id), wait, seconds))
+            caption = ""
+        return done
+
+    if STDIN in parcel.paths:
+        desk.notice("note: until standard input has ended, this cannot be resumed")
+    try:
+        done = desk.run(send_all)
+    except Unreachable as error:
+        desk.notice(f"note: {printable(str(error))}; what was begun goes on with hush files resume")
+        raise typer.Exit(ExitCode.PENDING) from None
+    codes = [_tell(desk, sent, wait) for sent in done]
+    raise typer.Exit(max(codes))
+
+
+def _tell(desk: Desk, sent: Sent, wait: Wait) -> ExitCode:
+    """How far it has come, and what that is for the shell.
+
+    Raises:
+        HushpostError: something has to be put right first.
+    """
+    contact, message, problem = sent.contact, sent.message, sent.problem
+    file = f", {words.attachment(message.file)}" if message.file else ""
     desk.say(
-        f"{words.sent(message.delivery)} ({message.id})",
+        f"{words.sent(message.delivery)} ({message.id}{file})",
         id=str(message.id),
         to=contact.shown,
         account=str(contact.account),
         trust=contact.trust,
         delivery=message.delivery,
         remark=message.remark,
+        **({"event": "sent", "file": words.offered(message.file)} if message.file else {}),
     )
     if contact.trust is not Trust.VERIFIED:
         desk.notice(
@@ -68,22 +160,23 @@ def send(
     if message.remark:
         desk.notice(f"note: {printable(message.remark)}")
     if message.delivery is Delivery.FAILED:
-        raise typer.Exit(ExitCode.FAILED)
+        return ExitCode.FAILED
     if _is_enough(message.delivery, wait):
-        return
+        return ExitCode.OK
     if problem is not None and not isinstance(problem, Unreachable):
         raise problem  # time alone does not mend this one
     if problem is not None:
         desk.notice(f"note: {printable(str(problem))}")
-    raise typer.Exit(ExitCode.PENDING)
+    return ExitCode.PENDING
 
 
-async def _send(
-    client: Client, who: str, text: str, wait: Wait, seconds: float
-) -> tuple[Contact, Message, HushpostError | None]:
-    """The contact, the message as it stands at last, and why it did not come further, if that is known."""
+async def _send(client: Client, who: str, text: str, wait: Wait, seconds: float) -> Sent:
     contact = await client.contact(who)
-    message = await client.send(contact.account, text)
+    return await _followed(client, contact, await client.send(contact.account, text), wait, seconds)
+
+
+async def _followed(client: Client, contact: Contact, message: Message, wait: Wait, seconds: float) -> Sent:
+    """Wait until it is as far as it should be, or nothing moves."""
     problem: HushpostError | None = None
     if wait is not Wait.NONE:
         try:
@@ -95,7 +188,7 @@ async def _send(
             problem = Unreachable(f"this took longer than {seconds:g} seconds")
         except HushpostError as error:
             problem = error
-    return contact, await client.message(message.id), problem
+    return Sent(contact, await client.message(message.id), problem)
 
 
 def _is_enough(delivery: Delivery, wait: Wait) -> bool:

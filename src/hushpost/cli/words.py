@@ -8,7 +8,16 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from hushpost.client.values import Alarm, Alarmed, Contact, Delivery, Message, Standing, Trust
+from hushpost.client.values import (
+    Alarm,
+    Alarmed,
+    AttachedFile,
+    Contact,
+    Delivery,
+    Message,
+    Standing,
+    Trust,
+)
 from hushpost.errors import ExitCode
 from hushpost.untrusted import printable, printable_lines
 
@@ -66,7 +75,24 @@ def describe(message: Message, contact: Contact) -> str:
     else:
         head = f"{who(contact)}, {moment(message.sent_at)}"
     remark = f"\n  ! {printable(message.remark)}" if message.remark else ""
-    return f"{head}:{remark}\n{printable_lines(message.text)}"
+    file = f"\n  {attachment(message.file)}" if message.file else ""
+    how = f": hush get {message.id}" if message.file and not message.ours else ""
+    text = f"\n{printable_lines(message.text)}" if message.text or not message.file else ""
+    return f"{head}:{remark}{file}{how}{text}"
+
+
+def attachment(file: AttachedFile) -> str:
+    """A file that a message offers, with its name escaped."""
+    kind = "folder" if file.is_folder else "file"
+    return f"{kind} of {size(file.size)}, {printable(file.name)}"
+
+
+def size(count: int) -> str:
+    """Bytes as people say it: powers of a thousand, like disks and lines are sold."""
+    for unit, scale in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}" if count < 999.5 * scale else f"{count / scale:,.0f} {unit}"
+    return f"{count} bytes"
 
 
 def fields(message: Message, contact: Contact) -> dict[str, Any]:
@@ -80,6 +106,17 @@ def fields(message: Message, contact: Contact) -> dict[str, Any]:
         "text": message.text,
         "sent_at": message.sent_at,
         "remark": message.remark,
+        "file": None if message.file is None else offered(message.file),
+    }
+
+
+def offered(file: AttachedFile) -> dict[str, Any]:
+    """A file that a message offers, in JSON."""
+    return {
+        "name": file.name,
+        "size": file.size,
+        "media_type": file.media_type,
+        "folder": file.is_folder,
     }
 
 

@@ -75,7 +75,7 @@ def post_offer(t: Tables, ctx: Context, upload: Upload, size: int, digest: FileD
         file=attached(offer),
     )
     post(t, ctx, message, Content.of(*captions, offer).encode())
-    t.uploads.stands(upload.message, TransferState.DONE)
+    t.uploads.stands(upload.message, TransferState.DONE, upload.why)
     about = upload.message, upload.contact, Direction.SENT
     end(t, TransferEnded(journal.UNNUMBERED, now, *about, TransferState.DONE))
 

@@ -35,6 +35,7 @@ class Found:
     kind: SourceKind
     path: Path
     attempt: Attempt
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Sender:
         upload = Upload(
             message, contact, found.kind, found.path, words.name, words.caption, now, found.attempt
         )
+        upload = replace(upload, why=found.remark)
 
         def work(t: Tables) -> None:
             check_recipient(t, contact)
@@ -198,7 +200,9 @@ def _looked_at(path: Path) -> Found:
     kind = kind_of(path)
     source = _opened(kind, path)
     source.close()
-    return Found(kind, path, Attempt.new(source.stamp, source.size))
+    left_out = source.left_out if isinstance(source, FolderSource) else 0
+    remark = f"left out, since nobody would unpack them: {left_out} links or devices" if left_out else ""
+    return Found(kind, path, Attempt.new(source.stamp, source.size), remark)
 
 
 def _opened(kind: SourceKind, path: Path) -> Source:
