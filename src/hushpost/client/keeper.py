@@ -25,9 +25,9 @@ from hushpost.client.receiving import Receiver, TakenOver
 from hushpost.client.recovering import complete_chain
 from hushpost.client.refusals import Denied, RetryLater
 from hushpost.client.status import Bell, Phase
-from hushpost.client.store import Enrolment, Epoch, Tables
+from hushpost.client.store import Enrolment, Epoch, Position, Tables
 from hushpost.client.transmitting import Transmitter
-from hushpost.client.upkeep import delete_old, look_after_keys
+from hushpost.client.upkeep import delete_old, look_after_keys, publish_again
 from hushpost.client.values import Alarm
 from hushpost.client.writing import say
 from hushpost.crypto.content import MAX_RECEIPTS, Receipt
@@ -165,10 +165,11 @@ class Keeper:
         try:
             answer = await log_in(ctx.db, me, link, greeting)
             epoch = Epoch(greeting.answer.epoch)
-            await ctx.change(lambda t: self._check_age(t, epoch, answer))
+            position = await ctx.change(lambda t: self._check_age(t, epoch, answer))
             check_may_send(await ctx.db.reading(known_me))
-            position = await ctx.db.reading(lambda t: t.me.position())
-            request = Subscribe(0, bytes(position.epoch), position.committed, WINDOW)
+            # A server that told of more than it ever stored must not keep us waiting behind that for ever.
+            after = min(position.committed, answer.highest)
+            request = Subscribe(0, bytes(position.epoch), after, WINDOW)
             subscribed = await link.ask(request, Subscribed)
             receiver = Receiver(ctx, link, Epoch(subscribed.epoch), answer.highest)
             ahead = greeting.answer.server_time - ctx.clock.now()
@@ -181,11 +182,20 @@ class Keeper:
             self._work = None
             await link.close()
 
-    def _check_age(self, t: Tables, epoch: Epoch, answer: Authenticated) -> None:
-        """Whether this database is an old copy: what was acknowledged was committed somewhere else then."""
-        if t.me.position().is_old_copy(epoch, answer.acknowledged):
+    def _check_age(self, t: Tables, epoch: Epoch, answer: Authenticated) -> Position:
+        """Whether this database is an old copy: what was acknowledged was committed somewhere else then.
+
+        And whether the server's store is one: then all keys are published again. Where to read on from is
+        returned: of another epoch, if the store is new.
+        """
+        position = t.me.position()
+        if position.is_old_copy(epoch, answer.acknowledged):
             t.me.enrolled(Enrolment.OLD_COPY)
             journal.alarm(t, Alarm.OLD_COPY, self._ctx.clock.now())
+        elif t.me.begins(epoch, answer.acknowledged):
+            publish_again(t)
+            journal.alarm(t, Alarm.RESTORED, self._ctx.clock.now())
+        return position
 
 
 class Work:

@@ -22,6 +22,10 @@ from hushpost.wire.messages import KeysPublished, PublishKeys
 SEAL_LIFETIME = 90 * 86_400
 """Seconds: who is away for longer cannot be written to until they are back."""
 
+SEAL_WAITS = SEAL_LIFETIME // 2
+"""Seconds that a seal key may wait for its publication before another takes its place: a server takes none
+that has expired."""
+
 SEAL_ROTATION = 86_400
 """Seconds between two seal keys: as long as a thief of the device could read what was recorded before."""
 
@@ -75,14 +79,25 @@ def signed_seal(account: DeviceAccount, owner: Owner, key: OwnSealKey) -> SealPr
     return SealPrekey.by(account, owner, key.key_id, key.secret.public, key.expires)
 
 
-def plan(t: Tables, ctx: Context, left: int, *, replace_all: bool = False) -> Plan:
+def publish_again(t: Tables) -> None:
+    """The server's store is a copy that was restored: what it has of our keys may be used up or gone here.
+
+    Until it has the present seal key, senders get one whose secret was deleted, and mail is lost; until it
+    has the present token, those who were blocked since have a good one.
+    """
+    t.seals.unpublished()
+    t.me.token_unpublished()
+
+
+def plan(t: Tables, ctx: Context, left: int) -> Plan:
     """Make what is due, and say what is to be uploaded.
 
     Args:
         left: unused one-time keys that the server has.
     """
     now, account, owner = ctx.clock.now(), device_account(t), own_owner(t, ctx)
-    _make_session_keys(t, account, 0 if replace_all else left, now)
+    replace_all = not t.seals.is_published()
+    _make_session_keys(t, account, 0 if replace_all else left, now, replace_all=replace_all)
     seal = _present_seal(t, now)
     token = t.me.token()
     if token is None:
@@ -102,13 +117,14 @@ def plan(t: Tables, ctx: Context, left: int, *, replace_all: bool = False) -> Pl
     return Plan(request, account.unpublished, seal, token.generation, waits or asks)
 
 
-def _make_session_keys(t: Tables, account: DeviceAccount, left: int, now: int) -> None:
+def _make_session_keys(t: Tables, account: DeviceAccount, left: int, now: int, *, replace_all: bool) -> None:
     if left < ENOUGH_KEYS:
         missing = ONE_TIME_KEYS - left - len(account.unpublished.one_time)
         account.make_one_time_keys(max(0, missing))
     known = t.prekeys.fallback()
     drained = 0 <= now - t.me.drained_at() < DRAINED_WITHIN
-    if account.may_make_fallback_key(drained=drained, age=now - known.made_at if known else now):
+    is_due = account.may_make_fallback_key(drained=drained, age=now - known.made_at if known else now)
+    if is_due or (replace_all and account.unpublished.fallback is None):
         account.make_fallback_key()
     note_unpublished(t, account, now)
 
@@ -123,10 +139,12 @@ def note_unpublished(t: Tables, account: DeviceAccount, now: int) -> None:
 
 
 def _present_seal(t: Tables, now: int) -> OwnSealKey:
-    """The newest seal key; a new one where that has served for a day, unless it waits to be published."""
+    """The newest seal key; a new one where that has served for a day, or waits for far too long."""
     newest = t.seals.newest()
-    if newest is not None and (newest.published_at is None or now - newest.made_at < SEAL_ROTATION):
-        return newest
+    if newest is not None:
+        lasts = SEAL_WAITS if newest.published_at is None else SEAL_ROTATION
+        if now - newest.made_at < lasts:
+            return newest
     return t.seals.add(SealSecret.random(), now + SEAL_LIFETIME, now)
 
 
@@ -152,9 +170,9 @@ def delete_old(t: Tables, now: int) -> None:
         journal.alarm(t, Alarm.SEAL_KEPT_LONG, now)
 
 
-async def look_after_keys(ctx: Context, link: Link, left: int, *, replace_all: bool = False) -> int:
+async def look_after_keys(ctx: Context, link: Link, left: int) -> int:
     """One round. Returns how many unused one-time keys the server has then."""
-    made = await ctx.db.transaction(lambda t: plan(t, ctx, left, replace_all=replace_all))
+    made = await ctx.db.transaction(lambda t: plan(t, ctx, left))
     if not made.is_needed:
         return left
     answer = await link.ask(made.request, KeysPublished)

@@ -110,6 +110,19 @@ class TestSealKeys:
             assert [key.key_id for key in t.seals.every()] == [2, 3]
         assert store.purge_due()
 
+    def test_a_restored_server_has_none_of_them(self, store: Store) -> None:
+        """Sequences of its old store say nothing about the new one."""
+        with store.transaction() as t:
+            self.rotated(t, 2)
+            t.seals.retired(1, 50)
+            t.seals.unpublished()
+            assert not t.seals.is_published()
+            assert t.seals.delete_retired(10**9) == ()
+            t.seals.published(2, 9)
+            assert t.seals.is_published()
+            t.seals.retired(1, 7)
+            assert t.seals.delete_retired(7) == (1,)
+
     def test_the_present_key_is_not_retired_whatever_the_server_says(self, store: Store) -> None:
         with store.transaction() as t:
             self.rotated(t, 2)

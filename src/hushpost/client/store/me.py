@@ -186,6 +186,17 @@ class MeTable:
         if new != known:
             self._db.run("UPDATE server SET epoch = ?, committed = ?", new.epoch, new.committed)
 
+    def begins(self, epoch: Epoch, acknowledged: int) -> bool:
+        """The epoch of this login. True: the server's store is another one than before, a restored copy.
+
+        What is acknowledged was committed here, so nothing behind it is missed; see `Position.is_old_copy`.
+        """
+        known = self.position()
+        if known.epoch == epoch:
+            return False
+        self.committed(epoch, acknowledged)
+        return known.epoch != NO_EPOCH
+
     def drained_at(self) -> int:
         """When the mailbox was last read to its end; 0: never."""
         return self._db.number("SELECT drained_at FROM server")
@@ -210,6 +221,10 @@ class MeTable:
         )
         self._db.key_material_went()
         return OwnToken(generation, token, published=False)
+
+    def token_unpublished(self) -> None:
+        """The server has another store."""
+        self._db.run("UPDATE own_token SET published = 0")
 
     def token_published(self, generation: int) -> None:
         self._db.run("UPDATE own_token SET published = 1 WHERE generation = ?", generation)

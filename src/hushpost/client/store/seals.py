@@ -70,6 +70,14 @@ class SealTable:
             "UPDATE seal_key SET published_at = ? WHERE id = ? AND published_at IS NULL", now, key_id
         )
 
+    def unpublished(self) -> None:
+        """The server has another store: it has none of them, and its sequences say nothing about them."""
+        self._db.run("UPDATE seal_key SET published_at = NULL, retired_up_to = NULL")
+
+    def is_published(self) -> bool:
+        """The present store has one. False: it has nothing of ours that it could be trusted to hand out."""
+        return self._db.number("SELECT count(*) FROM seal_key WHERE published_at IS NOT NULL") > 0
+
     def retired(self, key_id: int, up_to: int) -> None:
         """The server confirmed it: no envelope behind this sequence is sealed to this key.
 
