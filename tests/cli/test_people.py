@@ -67,12 +67,27 @@ def test_a_link_with_a_slip_is_told_to_nobody(alice: Member, bob: Member, slip: 
 
 def test_an_alias_is_a_hostile_name_too(friends: tuple[Member, Member]) -> None:
     alice, bob = friends
-    renamed = alice("contacts", "rename", bob.name, "Bo\x1b[2Jb")
-    if renamed.code:
-        assert renamed.code == 2
-    else:
-        assert "\x1b" not in renamed.out
-    assert "\x1b" not in alice("contacts", "list").out
+    for alias in ("Bo\x1b[2Jb", "b" * 255, " bob", alice.account, "bob\u202e"):
+        assert alice("contacts", "rename", bob.name, alias).code == 2
+    assert [each["alias"] for each in alice("contacts", "list", "--json").lines] == [""]
+
+
+def test_what_is_done_about_a_stranger_is_not_done_to_a_contact(
+    friends: tuple[Member, Member], shell: Shell, place: Place, tmp_path: Path
+) -> None:
+    """Bob is called like somebody who writes afterwards."""
+    alice, bob = friends
+    mallory = place.member(shell, tmp_path / "mallory")
+    assert alice("contacts", "rename", bob.name, mallory.name).code == 0
+    assert mallory("contacts", "add", alice.link).code == 0
+    assert mallory("send", alice.name, "I am bob").code == 0
+    assert alice("read").code == 0
+    for change in (("block", mallory.name), ("accept", mallory.name), ("rename", mallory.name, "x")):
+        refused = alice("contacts", *change)
+        assert (refused.code, refused.out) == (2, "")
+        assert f"{bob.account} (contact)" in refused.err
+        assert f"{mallory.account} (request)" in refused.err
+    assert alice("contacts", "block", mallory.account).out == f"blocked: [blocked] {mallory.name}\n"
 
 
 def test_renaming_and_back(friends: tuple[Member, Member]) -> None:

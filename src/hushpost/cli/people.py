@@ -116,7 +116,7 @@ def verify(
 
 def _change(desk: Desk, who: str, change: Callable[[Client, AccountId], Awaitable[Contact]]) -> Contact:
     async def changed(client: Client) -> Contact:
-        contact = await client.contact(who)
+        contact = await client.contact(who, among_all=True)
         return await change(client, contact.account)
 
     return desk.run(changed)

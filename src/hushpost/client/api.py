@@ -181,13 +181,16 @@ class Client(Files):
             lambda t: [journal.as_contact(t, person) for person in t.people.every()]
         )
 
-    async def contact(self, who: str) -> Contact:
+    async def contact(self, who: str, *, among_all: bool = False) -> Contact:
         """By alias, by name, or by account id in hexadecimal.
+
+        Args:
+            among_all: strangers count as much; else a contact goes before a stranger of the same name.
 
         Raises:
             UsageError: nobody, or several.
         """
-        return await self._ctx.db.reading(lambda t: people.find(t, who))
+        return await self._ctx.db.reading(lambda t: people.find(t, who, among_all=among_all))
 
     async def add(self, who: str) -> Contact:
         """A new contact, by link (verified) or by exact name (unverified: trust on first use).

@@ -16,7 +16,7 @@ from hushpost.client.writing import say
 from hushpost.crypto.identity import ContactLink, Manifest, parse_link, safety_number
 from hushpost.errors import LinkError, StoreFull, UnknownAccount, UsageError
 from hushpost.ids import AccountId
-from hushpost.names import check_name
+from hushpost.names import check_name, check_name_part
 
 
 async def add(ctx: Context, link: Link, pasted: ContactLink | str) -> Contact:
@@ -101,11 +101,14 @@ def shown(t: Tables, account: AccountId) -> Contact:
     return journal.as_contact(t, known_person(t, account))
 
 
-def find(t: Tables, who: str) -> Contact:
+def find(t: Tables, who: str, *, among_all: bool = False) -> Contact:
     """By account id in hexadecimal, by alias, or by name.
 
     Names are chosen by their owners: one that reads like another's id never stands for it, and a stranger's
     never for a contact.
+
+    Args:
+        among_all: the choice is about strangers, too: where one of them is called so as well, it is not made.
 
     Raises:
         UsageError: nobody, or several.
@@ -114,11 +117,14 @@ def find(t: Tables, who: str) -> Contact:
         person = t.people.get(AccountId.parse(who))
         if person is not None:
             return journal.as_contact(t, person)
-    called = list(t.people.called(who))
-    found = [each for each in called if each.standing is Standing.CONTACT] or called
-    if len(found) != 1:
-        text = "several people are called so" if found else "nobody that you know is called so"
-        raise UsageError(text, hint="see hush contacts list, or use the account id")
+    called = t.people.called(who)
+    contacts = () if among_all else tuple(each for each in called if each.standing is Standing.CONTACT)
+    found = contacts or called
+    if not found:
+        raise UsageError("nobody that you know is called so", hint="see hush contacts list")
+    if len(found) > 1:
+        ids = ", ".join(f"{each.account} ({each.standing})" for each in found)
+        raise UsageError("several people are called so", hint=f"use the account: {ids}")
     return journal.as_contact(t, found[0])
 
 
@@ -142,14 +148,29 @@ def block(t: Tables, account: AccountId) -> Contact:
 
 
 def rename(t: Tables, account: AccountId, alias: str) -> Contact:
-    """Raises:
-    UsageError: somebody else is called so.
+    """Call them so on this machine; empty: by their own name.
+
+    Raises:
+        UsageError: somebody else is called so, or nobody can be.
     """
     known_person(t, account)
+    _check_alias(alias)
     if any(each.account != account for each in t.people.called(alias)):
         raise UsageError("somebody else is called so already")
     t.people.rename(account, alias)
     return shown(t, account)
+
+
+def _check_alias(alias: str) -> None:
+    try:
+        check_name_part(alias)
+    except ValueError as error:
+        raise UsageError(f"nobody can be called so: {error}") from None
+    if alias != alias.strip():
+        raise UsageError("nobody can be called so: a name neither begins nor ends with a space")
+    with contextlib.suppress(ValueError):
+        AccountId.parse(alias)
+        raise UsageError("nobody can be called so: it reads like an account")
 
 
 def verify(t: Tables, account: AccountId) -> Contact:

@@ -84,12 +84,13 @@ class PeopleTable:
         return self._db.keep("contact", account, read)
 
     def called(self, who: str) -> tuple[Person, ...]:
-        """Whoever has this alias; or, if nobody has, this name."""
-        for column in ("alias", "name"):
-            rows = self._db.rows(f"SELECT {_COLUMNS} FROM contact WHERE {column} = ?", who)
-            if who and rows:
-                return tuple(map(_person, rows))
-        return ()
+        """Whoever has this alias, and whoever has this name."""
+        if not who:
+            return ()
+        rows = self._db.rows(
+            f"SELECT {_COLUMNS} FROM contact WHERE alias = ? OR name = ? ORDER BY account", who, who
+        )
+        return tuple(map(_person, rows))
 
     def every(self, *standings: Standing) -> tuple[Person, ...]:
         """Everybody of these standings, or everybody, in the order of what they are called."""
