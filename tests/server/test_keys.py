@@ -65,7 +65,7 @@ async def test_a_one_time_key_is_handed_out_once_then_the_fallback_key(tmp_path:
 
 
 async def test_nobody_drains_anybody(tmp_path: Path) -> None:
-    rates = Rates(prekeys=Rate(2, 600), prekeys_of_one=Rate(3, 600))
+    rates = Rates(prekeys=Rate(2, 600))
     async with alice_and_bob(settings(tmp_path, rates=rates)) as (served, (alice, one), (bob, other)):
         for _ in range(2):
             await one.expect(Keys, keys_of(bob, sessions=True))
@@ -74,15 +74,40 @@ async def test_nobody_drains_anybody(tmp_path: Path) -> None:
         await one.expect(Keys, keys_of(bob))
         await one.expect(Keys, keys_of(alice, sessions=True))  # another pair
         await other.expect(Keys, keys_of(bob, sessions=True))  # another pair, the same target
-        assert (await other.refused(keys_of(bob, sessions=True))).error == ErrorCode.RATE_LIMITED
         assert (await served.store.key_state(bob.device)).one_time_keys == 0
 
 
+async def test_many_accounts_neither_drain_somebody_nor_keep_others_out(tmp_path: Path) -> None:
+    rates = Rates(prekeys_of_one=Rate(2, 600))
+    async with alice_and_bob(settings(tmp_path, rates=rates)) as (served, (_, one), (bob, other)):
+        for client in (one, other):
+            await client.expect(Keys, keys_of(bob, sessions=True))
+        for client in (one, other):
+            answer = await client.expect(Keys, keys_of(bob, sessions=True))
+            assert answer.devices[0].session_key == bob.register().fallback_key
+        assert (await served.store.key_state(bob.device)).one_time_keys == 1
+
+
 async def test_lookups_are_counted(tmp_path: Path) -> None:
+    """Before anything is looked for, and whatever is wanted besides."""
     async with alice_and_bob(settings(tmp_path, rates=Rates(lookups=Rate(1, 60)))) as (_, (_, one), (bob, _)):
         await one.expect(Keys, keys_of(bob))
-        for request in (keys_of(bob), GetKeys(0, b"", "nobody", 0, [])):
-            assert (await one.refused(request)).error == ErrorCode.RATE_LIMITED
+        for wanted in ([], [bytes(16)]):
+            for request in (keys_of(bob), GetKeys(0, b"", "nobody", 0, wanted)):
+                assert (await one.refused(request)).error == ErrorCode.RATE_LIMITED
+
+
+async def test_what_hands_out_nothing_takes_no_tokens(tmp_path: Path) -> None:
+    """Nor does it make a bucket: accounts and devices that do not exist would be without number."""
+    async with alice_and_bob(settings(tmp_path)) as (served, (_, one), (bob, _)):
+        for request in (
+            GetKeys(0, bytes(16), "", 0, [bob.device]),
+            GetKeys(0, b"", "nobody", 0, [bob.device]),
+        ):
+            assert (await one.refused(request)).error == ErrorCode.UNKNOWN_ACCOUNT
+        await one.expect(Keys, GetKeys(0, BOB.account.id, "", 0, [bytes(16)]))
+        budgets = served.office.budgets
+        assert (len(budgets.prekeys), len(budgets.prekeys_of_one)) == (0, 0)
 
 
 async def test_long_chains_come_in_pages_and_hand_out_nothing_before_the_last(tmp_path: Path) -> None:

@@ -74,13 +74,45 @@ def test_retry_after_is_enough(count: int, seconds: int) -> None:
     buckets.take(b"a")
 
 
-def test_only_so_many_are_kept_and_the_busy_ones_stay() -> None:
-    buckets = Buckets(Rate(2, 60), Clock(), kept=10)
+def test_a_bucket_that_is_not_full_is_never_forgotten() -> None:
+    """Else whoever can make others makes the server forget their own. New ones have to wait instead."""
+    clock = Clock()
+    buckets = Buckets(Rate(2, 60), clock, kept=10)
     assert taken(buckets, b"busy", 10) == 2
-    for number in range(1_000):
+    clock.now += 1
+    for number in range(9):
         buckets.take(b"%d" % number)
-        assert taken(buckets, b"busy", 1) == 0
+    for number in range(1_000):
+        with pytest.raises(Refusal) as caught:
+            buckets.take(b"new %d" % number)
+        assert caught.value.code is ErrorCode.UNAVAILABLE
+        assert caught.value.retry_after is not None
     assert len(buckets) == 10
+    assert taken(buckets, b"busy", 10) == 0
+    assert taken(buckets, b"3", 10) == 1, "those that are there go on"
+    clock.now += 30
+    assert taken(buckets, b"busy", 10) == 1, "what it had, and no more"
+    assert taken(buckets, b"new", 10) == 2, "full ones make room"
+    assert len(buckets) <= 10
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 20)), max_size=200))
+def test_nobody_gets_more_where_there_is_no_room(steps: list[tuple[int, float]]) -> None:
+    """The same as with room for all, but for those that are told to come back."""
+    clock = Clock()
+    rate = Rate(2, 60)
+    small, large = Buckets(rate, clock, kept=5), Buckets(rate, clock)
+    for key, pause in steps:
+        clock.now += pause
+        name = b"%d" % key
+        try:
+            small.take(name)
+        except Refusal as refused:
+            if refused.code is ErrorCode.RATE_LIMITED:
+                assert taken(large, name, 1) == 0
+        else:
+            assert taken(large, name, 1) == 1
+        assert len(small) <= 5
 
 
 def test_every_rate_is_enforced_by_its_name_and_told() -> None:

@@ -10,13 +10,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from hushpost.server.refusals import Refusal
+from hushpost.server.refusals import BUSY_SECONDS, Refusal
 from hushpost.settings import ListenLimits, PostLimits, Rate, Rates
 from hushpost.stores.base import REQUESTS_BYTES, REQUESTS_COUNT, StoreLimits
 from hushpost.wire.messages import ErrorCode
 
 BUCKETS_KEPT = 50_000
-"""Of each kind, some 10 MB. The one that was used least recently is forgotten first, and thereby filled."""
+"""Of each kind, some 10 MB. Only full ones are forgotten: else whoever can make many would empty their own
+into oblivion. Where none is full, who has none must wait.
+"""
 
 ROUNDING = 1.000001
 """Times are added up as floats: a millionth of a span is not worth a refusal."""
@@ -29,7 +31,7 @@ class Buckets:
     and one that is full need not exist.
     """
 
-    __slots__ = ("_clock", "_each", "_full_at", "_kept", "_span")
+    __slots__ = ("_clock", "_each", "_full_at", "_kept", "_span", "_swept")
 
     def __init__(self, rate: Rate, clock: Callable[[], float], kept: int = BUCKETS_KEPT) -> None:
         self._each = rate.seconds / rate.count
@@ -37,6 +39,7 @@ class Buckets:
         self._clock = clock
         self._kept = kept
         self._full_at: dict[bytes, float] = {}
+        self._swept = -math.inf
 
     def __len__(self) -> int:
         return len(self._full_at)
@@ -45,18 +48,25 @@ class Buckets:
         """Take one token out of the bucket of this key.
 
         Raises:
-            Refusal: RATE_LIMITED, with the seconds until there is one.
+            Refusal: RATE_LIMITED, with the seconds until there is one; UNAVAILABLE, where it has no
+                bucket and there is no room for another.
         """
         now = self._clock()
-        full_at = self._full_at.pop(key, 0.0)  # put back at the end: the dictionary is in order of use
+        full_at = self._full_at.get(key, 0.0)
         emptied = max(full_at, now) + self._each
         missing = emptied - now - self._span * ROUNDING
         if missing > 0:
-            self._full_at[key] = full_at
             raise Refusal(ErrorCode.RATE_LIMITED, retry_after=math.ceil(missing))
+        if not full_at and not self._has_room(now):
+            raise Refusal(ErrorCode.UNAVAILABLE, retry_after=BUSY_SECONDS)
         self._full_at[key] = emptied
-        if len(self._full_at) > self._kept:
-            del self._full_at[next(iter(self._full_at))]
+
+    def _has_room(self, now: float) -> bool:
+        """For one more, perhaps without those that are full; that is 3 ms of work, so not at each request."""
+        if len(self._full_at) >= self._kept and now >= self._swept + BUSY_SECONDS:
+            self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
+            self._swept = now
+        return len(self._full_at) < self._kept
 
 
 class Budgets:

@@ -85,6 +85,17 @@ class TestOneTimeKeys:
         await world.store.publish(person.device, KeyUpdate(session_keys(1), fallback_key=b"second"))
         assert [await take(world, person) for _ in range(3)] == [b"one-time 1", b"second", b"second"]
 
+    async def test_k5_the_fallback_key_where_none_shall_be_taken(self, world: World) -> None:
+        person, other = await world.person(1, devices=2), await world.person()
+        wanted = [*person.devices, other.device, DeviceId.random()]
+        for _ in range(2):
+            assert await world.store.fallback_keys(person.id, wanted) == {person.device: b"fallback"}
+        assert await take(world, person) == b"one-time 1"
+        await world.list_devices(person, person.devices[1:])
+        assert await world.store.fallback_keys(person.id, wanted) == {}
+        with pytest.raises(UnknownAccount):
+            await world.store.fallback_keys(AccountId.random(), wanted)
+
 
 class TestPublishing:
     async def test_k2_all_of_an_update_or_nothing(self, world: World) -> None:

@@ -153,6 +153,7 @@ class BothStores(RuleBasedStateMachine):
 
     @rule(account=accounts, chosen=some_devices)
     def take(self, account: AccountId, chosen: list[DeviceId]) -> None:
+        self._both(lambda store: store.fallback_keys(account, chosen))
         self._both(lambda store: store.take_session_keys(account, chosen))
 
     @rule(send=sends)

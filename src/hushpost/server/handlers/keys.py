@@ -34,12 +34,8 @@ async def get(office: Office, peer: Peer, request: GetKeys) -> Keys:
     """One-time keys are handed out last, and only with an answer that needs no second request."""
     peer.require_listed()
     store = office.store
-    if not request.want_sessions:
-        office.budgets.lookups.take(peer.account)
+    office.budgets.lookups.take(peer.account)  # whatever is wanted besides: names are guessed with anything
     account = await _find(store, request)
-    if request.want_sessions:
-        office.budgets.prekeys.take(peer.account + account)
-        office.budgets.prekeys_of_one.take(account)
     for _ in range(ATTEMPTS):
         manifests = await store.manifests(account, request.known_version, MAX_MANIFESTS)
         seals = await store.seal_keys(account)
@@ -47,7 +43,9 @@ async def get(office: Office, peer: Peer, request: GetKeys) -> Keys:
         if newest < seals.version and len(manifests) == MAX_MANIFESTS:
             return Keys(request.number, account, manifests, [], more=True)
         if newest >= seals.version:
-            devices = await _device_keys(store, account, seals, request.want_sessions)
+            takes = [DeviceId(each) for each in request.want_sessions if DeviceId(each) in seals.keys]
+            sessions = await _session_keys(office, peer, account, takes) if takes else {}
+            devices = _device_keys(seals, sessions)
             return Keys(request.number, account, manifests, devices)
     raise Refusal(ErrorCode.UNAVAILABLE, retry_after=BUSY_SECONDS)
 
@@ -61,12 +59,22 @@ async def _find(store: PostOffice, request: GetKeys) -> AccountId:
     return found.id
 
 
-async def _device_keys(
-    store: PostOffice, account: AccountId, seals: SealKeys, wanted: list[bytes]
-) -> list[DeviceKeys]:
+async def _session_keys(
+    office: Office, peer: Peer, account: AccountId, devices: list[DeviceId]
+) -> dict[DeviceId, bytes]:
+    """Where too many have been handed out to everybody, the fallback keys: a refusal would let some accounts
+    keep all others from writing to this one.
+    """
+    office.budgets.prekeys.take(peer.account + account)
+    try:
+        office.budgets.prekeys_of_one.take(account)
+    except Refusal:
+        return await office.store.fallback_keys(account, devices)
+    return await office.store.take_session_keys(account, devices)
+
+
+def _device_keys(seals: SealKeys, sessions: dict[DeviceId, bytes]) -> list[DeviceKeys]:
     """Devices that have published nothing yet are left out: nobody can write to them."""
-    takes = [DeviceId(each) for each in wanted if DeviceId(each) in seals.keys]
-    sessions = await store.take_session_keys(account, takes) if takes else {}
     return [DeviceKeys(device, seal.signed, sessions.get(device, b"")) for device, seal in seals.keys.items()]
 
 

@@ -91,7 +91,8 @@ class Keys(Protocol):
     K4  From the moment that a newer seal key is durable, no envelope is stored that names an older one.
         So the old key is retired with the mailbox's highest sequence at that moment, which is told from
         an hour after it on (envelopes in flight in a cluster), until 64 newer ones are.
-    K5  Where no one-time key is left, the fallback key is handed out, as often as needed.
+    K5  Where no one-time key is left, or none shall be taken, the fallback key is handed out, as often as
+        needed.
     """
 
     async def publish(self, device: DeviceId, update: KeyUpdate) -> KeyState:
@@ -125,6 +126,13 @@ class Keys(Protocol):
         """For each of these devices a key to open one session with, as its device signed it.
 
         Devices that the newest manifest does not list, or that have published nothing, are missing.
+
+        Raises:
+            UnknownAccount.
+        """
+
+    async def fallback_keys(self, account: AccountId, devices: Sequence[DeviceId]) -> dict[DeviceId, bytes]:
+        """The same with their fallback keys; nothing is taken.
 
         Raises:
             UnknownAccount.

@@ -240,6 +240,11 @@ class MemoryPost(MemoryStore):
                 taken[device] = found.fallback_key
         return taken
 
+    async def fallback_keys(self, account: AccountId, devices: Sequence[DeviceId]) -> dict[DeviceId, bytes]:
+        wanted = self._member(account).devices.intersection(devices)
+        keys = {device: self._devices[device].fallback_key for device in wanted}
+        return {device: key for device, key in keys.items() if key is not None}
+
     # Sealed post
 
     def append_sealed(self, send: SealedSend) -> asyncio.Future[tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from hushpost import sql
@@ -212,5 +212,23 @@ def seal_keys(db: sql.Connection, account_id: AccountId) -> SealKeys:
             (sql.binary(account_id),),
         )
         return SealKeys(version, {DeviceId(raw): SealKey(number, signed) for raw, number, signed in rows})
+
+    return at_one_moment(db, query)
+
+
+def fallback_keys(
+    db: sql.Connection, account_id: AccountId, wanted: Collection[DeviceId]
+) -> dict[DeviceId, bytes]:
+    """`Keys.fallback_keys`."""
+
+    def query() -> dict[DeviceId, bytes]:
+        _version(db, account_id)
+        rows = db.execute(
+            "SELECT d.id, k.fallback_key FROM device d JOIN device_key k ON k.device = d.number"
+            " WHERE d.account = ? AND d.listed AND k.fallback_key IS NOT NULL",
+            (sql.binary(account_id),),
+        )
+        found = {DeviceId(raw): key for raw, key in rows}
+        return {device: key for device, key in found.items() if device in wanted}
 
     return at_one_moment(db, query)

@@ -166,6 +166,9 @@ class SqlitePost:
     ) -> dict[DeviceId, bytes]:
         return await self._submit(lambda tables: publishing.take(tables, account, devices))
 
+    async def fallback_keys(self, account: AccountId, devices: Sequence[DeviceId]) -> dict[DeviceId, bytes]:
+        return await self._query(lambda db: reading.fallback_keys(db, account, devices))
+
     # Sealed post
 
     def append_sealed(self, send: SealedSend) -> asyncio.Future[tuple[int, ...]]:
