@@ -38,6 +38,7 @@ from hushpost.client.status import Phase
 from hushpost.client.store import Enrolment, Me, Tables
 from hushpost.client.transfers.library import Files
 from hushpost.client.transfers.porter import Porter
+from hushpost.client.transmitting import Ready
 from hushpost.client.values import Contact, Delivery, Event, Message
 from hushpost.client.vault import Ask, Vault
 from hushpost.client.writing import compose
@@ -234,8 +235,12 @@ class Client(Files):
         Raises:
             Blocked: by us, or because a verified person's key was replaced.
         """
-        message = await self._ctx.change(lambda t: compose(t, self._ctx, contact, text))
-        self._ctx.outbox.ring(contact)
+
+        def work(t: Tables) -> tuple[Message, Ready | None]:
+            return compose(t, self._ctx, contact, text), self._keeper.prepare(t, contact)
+
+        message, ready = await self._ctx.change(work)
+        self._keeper.send(contact, ready)
         return message
 
     async def history(
@@ -259,16 +264,22 @@ class Client(Files):
             handler: whose cursor. One iterator at a time may use it.
             from_now: a cursor that does not exist yet begins behind what is there already.
         """
-        cursor = await self._ctx.db.transaction(lambda t: _cursor(t, handler, from_now=from_now))
+        db, changed = self._ctx.db, self._ctx.status.next_change
+        cursor, found = await db.transaction(lambda t: _begin(t, handler, from_now=from_now))
         while True:
-            changed = self._ctx.status.next_change
-            found = await self._ctx.db.reading(partial(_events_after, number=cursor, limit=PAGE))
-            for cursor, event in found:
+            for number, event in found:
                 if event is not None:
                     yield event
-                await self.handled(handler, cursor)
-            if not found:
+                cursor = number
+                if number < found[-1][0]:
+                    await self.handled(handler, number)
+            if found:
+                changed = self._ctx.status.next_change
+                found = await db.transaction(partial(_go_on, handler=handler, number=cursor))
+            else:
                 await changed.wait()
+                changed = self._ctx.status.next_change
+                found = await db.reading(partial(_events_after, number=cursor, limit=PAGE))
 
     async def pending(self, handler: str, *, limit: int = 1_000) -> list[Event]:
         """The oldest events that this handler's cursor has not passed. The cursor does not move."""
@@ -334,13 +345,19 @@ async def _opened(cls: type[Client], opening: Opening) -> AsyncIterator[Client]:
         yield cls(ctx, keeper, vault, Porter(ctx, ProfileFiles(opening.profile)))
 
 
-def _cursor(t: Tables, handler: str, *, from_now: bool) -> int:
-    """Where this handler stands; made where there is none."""
+def _begin(t: Tables, handler: str, *, from_now: bool) -> tuple[int, list[tuple[int, Event | None]]]:
+    """Where this handler stands, and what is behind. It is made where there is none."""
     position = t.handlers.position(handler)
     if position is None:
         position = t.events.newest() if from_now else 0
         t.handlers.advance(handler, position)
-    return position
+    return position, _events_after(t, position, PAGE)
+
+
+def _go_on(t: Tables, handler: str, number: int) -> list[tuple[int, Event | None]]:
+    """Done with everything up to this event; what is behind it."""
+    t.handlers.advance(handler, number)
+    return _events_after(t, number, PAGE)
 
 
 def _events_after(t: Tables, number: int, limit: int) -> list[tuple[int, Event | None]]:

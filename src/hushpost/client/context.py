@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hushpost.client.clock import Clock
-from hushpost.client.status import Bell, Status
+from hushpost.client.status import Bell, Schedule, Status
 from hushpost.client.store import Enrolment, Me, StoreThread, Tables
 from hushpost.crypto.identity import Manifest
 from hushpost.crypto.ratchet import DeviceAccount
@@ -34,7 +34,7 @@ class Context:
     status: Status = field(default_factory=Status)
     outbox: Bell = field(default_factory=Bell)
     keys: Bell = field(default_factory=Bell)
-    schedule: Bell = field(default_factory=Bell)
+    schedule: Schedule = field(default_factory=Schedule)
 
     async def change(self, work: Callable[[Tables], T]) -> T:
         """A transaction; whoever waits for news looks again."""

@@ -26,7 +26,7 @@ from hushpost.client.recovering import complete_chain
 from hushpost.client.refusals import Denied, RetryLater
 from hushpost.client.status import Bell, Phase
 from hushpost.client.store import Enrolment, Epoch, Position, Tables
-from hushpost.client.transmitting import Transmitter
+from hushpost.client.transmitting import Ready, Transmitter
 from hushpost.client.upkeep import delete_old, look_after_keys, publish_again
 from hushpost.client.values import Alarm
 from hushpost.client.writing import say
@@ -41,6 +41,7 @@ from hushpost.errors import (
     StoreFull,
     Unreachable,
 )
+from hushpost.ids import AccountId
 from hushpost.wire.messages import Authenticated, Subscribe, Subscribed
 
 POLL_SECONDS = 0.2
@@ -98,6 +99,20 @@ class Keeper:
             yield link
         finally:
             await link.close()
+
+    def prepare(self, t: Tables, account: AccountId) -> Ready | None:
+        """Encrypt what waits for this account in the transaction that has just put something there.
+
+        None: it is done later, in a transaction of its own.
+        """
+        work = self._work
+        return None if work is None else work.transmitter.prepare(t, account)
+
+    def send(self, account: AccountId, ready: Ready | None) -> None:
+        """Something for this account waits, and was perhaps prepared already."""
+        if self._work is not None and ready is not None:
+            self._work.transmitter.hand(ready)
+        self._ctx.outbox.ring(account)
 
     async def settled(self) -> None:
         """Come back when what waited for us is here, and nothing of ours can move any further.
@@ -253,10 +268,13 @@ class Work:
     async def _keep_time(self) -> None:
         """Receipts that are due, and messages whose wait is over."""
         while True:
+            self._ctx.schedule.looks()
             due = await self._ctx.change(self.say_receipts)
             self._ctx.outbox.ring()
-            wait = UPKEEP_SECONDS if due is None else max(1, due - self._ctx.clock.now())
-            await _either(self._ctx.clock.sleep(min(wait, UPKEEP_SECONDS)), self._ctx.schedule)
+            now = self._ctx.clock.now()
+            wait = UPKEEP_SECONDS if due is None else min(max(1, due - now), UPKEEP_SECONDS)
+            self._ctx.schedule.waits(now + wait)
+            await _either(self._ctx.clock.sleep(wait), self._ctx.schedule)
 
     def say_receipts(self, t: Tables, *, all_of_them: bool = False) -> int | None:
         """Put receipts into the outbox; when to look again, seconds since 1970."""

@@ -47,10 +47,17 @@ class TakenOver(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many of a page were taken, and what has to be fetched before the next."""
+    """How many of a page were taken, and what has to be fetched before the next.
+
+    Attributes:
+        outbox: there may be something to send.
+        receipts_due: seconds since 1970; None: none are owed.
+    """
 
     count: int
     missing: Unlisted | None
+    outbox: bool
+    receipts_due: int | None
 
 
 class Receiver:
@@ -105,14 +112,16 @@ class Receiver:
                     count = len(batch) // 2
                 continue
             rest, count = rest[done.count :], min(2 * count, BATCH)
+            if done.outbox:
+                self._ctx.outbox.ring()
+            if done.receipts_due is not None:
+                self._ctx.schedule.by(done.receipts_due)
             again = done.missing is not None
             if done.missing is not None:
                 await self._fetch(done.missing.account)
         sequences = [each.sequence for each in envelopes]
         if sequences:
             await self._link.ask(Acknowledge(0, bytes(self._epoch), sequences), Acknowledged)
-            self._ctx.outbox.ring()
-            self._ctx.schedule.ring()
         for account, named in self._reader.take_unseen():
             await self._look_after(account, named)
 
@@ -128,7 +137,8 @@ class Receiver:
             count += 1
         if count:
             t.me.committed(self._epoch, max(each.sequence for each in envelopes[:count]))
-        return Progress(count, missing)
+        due = page.receipts_due if t.outbox.owes_more else None
+        return Progress(count, missing, t.outbox.has_moved, due)
 
     async def _put_aside(self, waiting: WaitingEnvelope, error: Exception) -> None:
         """Keep what could not be taken in, as it came, and go on."""

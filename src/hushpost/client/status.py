@@ -67,10 +67,13 @@ class Bell:
     def __init__(self) -> None:
         self._event = asyncio.Event()
         self._named: set[AccountId] = set()
+        self._everywhere = False
 
     def ring(self, account: AccountId | None = None) -> None:
         """Wake it; `account`: where to look, if that is known."""
-        if account is not None:
+        if account is None:
+            self._everywhere = True
+        else:
             self._named.add(account)
         self._event.set()
 
@@ -78,5 +81,30 @@ class Bell:
         """Where to look; empty: everywhere."""
         await self._event.wait()
         self._event.clear()
-        named, self._named = frozenset(self._named), set()
+        named = frozenset() if self._everywhere else frozenset(self._named)
+        self._named, self._everywhere = set(), False
         return named
+
+
+_NEVER = 2**62
+
+
+class Schedule(Bell):
+    """A bell for whoever waits until something is due: rung only where that is earlier than known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._until = _NEVER
+
+    def looks(self) -> None:
+        """Somebody looks now: whatever comes meanwhile may have been missed, and needs another look."""
+        self._until = _NEVER
+
+    def waits(self, until: int) -> None:
+        """The next look is at this time, seconds since 1970."""
+        self._until = until
+
+    def by(self, due: int) -> None:
+        """There is something to do at this time."""
+        if due < self._until:
+            self.ring()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import partial
 
 from hushpost.client import journal
 from hushpost.client.clock import LONGEST_WAIT, Backoff
@@ -54,17 +53,26 @@ that finds something out of date every time gets us to wait, not to spin."""
 SEALED_AT_ONCE = 4
 """Headers that are sealed in the event loop, 0.15 ms each; more go to a thread, which costs more to wake."""
 
+LINGER = 0.005
+"""Seconds that what the server has accepted waits to be noted, where nothing else waits for the account: in a
+conversation the next message comes meanwhile, and one commit does for both."""
+
 DISTRUST_WAIT = 3_600
 """Seconds until a message is tried again for which the server gave out keys that are not the recipient's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An encrypted message, and what is needed to seal and address it."""
+    """An encrypted message, and what is needed to seal and address it.
+
+    Attributes:
+        is_last: nothing waits behind it for the account.
+    """
 
     head: Queued
     devices: dict[DeviceId, PeerDevice]
     token: bytes
+    is_last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,10 @@ class Transmitter:
         self._link = link
         self._server_ahead = server_ahead
         self._busy: set[AccountId] = set()
+        self._missed: set[AccountId] = set()
+        self._handed: dict[AccountId, Ready] = {}
+        self._unnoted: dict[AccountId, Queued] = {}
+        self._lingering: dict[AccountId, asyncio.Event] = {}
 
     async def run(self) -> None:
         """Until the link fails.
@@ -98,10 +110,36 @@ class Transmitter:
             accounts: AbstractSet[AccountId] = frozenset()
             while True:
                 for account in accounts or await self._waiting():
-                    if account not in self._busy and len(self._busy) < AT_ONCE:
-                        self._busy.add(account)
-                        tasks.create_task(self._serve(account))
+                    if account in self._lingering:
+                        self._lingering[account].set()
+                        continue
+                    ready = self._handed.pop(account, None)
+                    if account in self._busy or len(self._busy) >= AT_ONCE:
+                        self._missed.add(account)
+                        continue
+                    self._busy.add(account)
+                    tasks.create_task(self._serve(account, ready))
                 accounts = await self._ctx.outbox.rung()
+
+    def prepare(self, t: Tables, account: AccountId) -> Ready | None:
+        """The first that waits for this account, encrypted within the transaction; None: not now.
+
+        Called in the store's thread. Whoever is busy with the account finds it by themselves, unless they
+        linger with something accepted; that is noted here then. Should the transaction fail, it is sent
+        once more, and the server takes it once.
+        """
+        accepted = self._unnoted.pop(account, None)
+        if account in self._busy and accepted is None:
+            return None
+        step = self._next(account, accepted, t)
+        return step if isinstance(step, Ready) else None
+
+    def hand(self, ready: Ready) -> None:
+        """What `prepare` gave, committed since. It need not be read again, if nobody has done so meanwhile.
+
+        Sent twice in the worst case: the same bytes, which the server takes once.
+        """
+        self._handed[ready.head.account] = ready
 
     @property
     def is_idle(self) -> bool:
@@ -113,14 +151,16 @@ class Transmitter:
         now = self._ctx.clock.now()
         return {each.account for each in await self._ctx.db.reading(lambda t: t.outbox.heads(now))}
 
-    async def _serve(self, account: AccountId) -> None:
+    async def _serve(self, account: AccountId, ready: Ready | None) -> None:
         """Everything that waits for one account, in order, until it is done or put off."""
         try:
             mends, accepted = 0, None
-            while (step := await self._ctx.change(partial(self._next, account, accepted))) is not None:
-                accepted = None
+            step: Ready | Wanting | None = ready
+            while (step := step or await self._move(account)) is not None:
                 try:
                     accepted = await self._advance(step)
+                    if accepted is not None:
+                        self._unnoted[account] = accepted
                     mends = 0 if accepted else mends + 1
                     if mends > MENDS:
                         mends = 0
@@ -129,15 +169,39 @@ class Transmitter:
                     raise
                 except HushpostError as error:
                     await self._refused(step.head, error)
+                step = await self._linger(step) if account in self._unnoted else None
         finally:
             self._busy.discard(account)
-            self._ctx.outbox.ring()
+            missed, self._missed = self._missed, set()
+            for each in missed:
+                self._ctx.outbox.ring(each)
             self._ctx.status.touch()
 
+    async def _move(self, account: AccountId) -> Ready | Wanting | None:
+        """Note what was accepted, and encrypt what is next: one commit for both."""
+        return await self._ctx.change(lambda t: self._next(account, self._unnoted.pop(account, None), t))
+
+    async def _linger(self, accepted: Ready | Wanting) -> Ready | None:
+        """Whoever puts the next message into the outbox notes this one as well, and hands on the next."""
+        account = accepted.head.account
+        if isinstance(accepted, Ready) and accepted.is_last:
+            self._lingering[account] = asyncio.Event()
+            try:
+                async with asyncio.timeout(LINGER):
+                    await self._lingering[account].wait()
+            except TimeoutError:
+                pass
+            finally:
+                del self._lingering[account]
+        return self._handed.pop(account, None)
+
     def _next(self, account: AccountId, accepted: Queued | None, t: Tables) -> Ready | Wanting | None:
-        """Note what was accepted, and encrypt what is next: one commit for both.
+        """What is next for an account, encrypted.
 
         What keeps a draft from being encrypted is handed on with it, and raised where it is handled.
+
+        Args:
+            accepted: what the server has, to be noted first.
         """
         if accepted is not None:
             self._accepted(t, accepted)
@@ -155,7 +219,8 @@ class Transmitter:
         devices = {part.device: t.devices.get(account, part.device) for part in head.parts}
         person = t.people.get(account)
         token = person.token if person and person.token else b""
-        return Ready(head, {name: each for name, each in devices.items() if each}, bytes(token))
+        known = {name: each for name, each in devices.items() if each}
+        return Ready(head, known, bytes(token), t.outbox.is_last(account, head.number))
 
     async def _advance(self, step: Ready | Wanting) -> Queued | None:
         """One step towards the server's answer; what it has accepted, if that was the step."""

@@ -33,12 +33,14 @@ class Database:
         self._inside = False
         self._reading = False
         self._noted = False
+        self._written: set[str] = set()
         self._kept: dict[str, dict[Hashable, object]] = {}
         self._waiting: dict[str, dict[Hashable, tuple[str, Parameters]]] = {}
 
     def enter(self, *, reading: bool) -> None:
         """A transaction has begun."""
         self._inside, self._reading, self._noted = True, reading, False
+        self._written.clear()
 
     def leave(self) -> None:
         """It has ended."""
@@ -85,6 +87,10 @@ class Database:
     def changes(self, statement: str, *parameters: object) -> int:
         """Run it; how many rows it changed, not counting what triggers did."""
         return self._execute(statement, parameters).rowcount
+
+    def wrote(self, table: str) -> bool:
+        """Whether this transaction has written into the table."""
+        return table in self._written
 
     def key_material_went(self) -> None:
         """Note, in this transaction, that the log must be emptied: see `Store.purge`."""
@@ -134,6 +140,7 @@ class Database:
                 self._run(*each)
             if writes:
                 self._kept.pop(table, None)
+                self._written.add(table)
         return self._run(statement, parameters)
 
     def _run(self, statement: str, parameters: Parameters) -> sql.Cursor:

@@ -117,6 +117,16 @@ class OutboxTable:
         )
         return Draft(number, message, account, silent, now, content)
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether this transaction put something into it, or something in it has come further."""
+        return self._db.wrote("outgoing")
+
+    @property
+    def owes_more(self) -> bool:
+        """Whether receipts were added in this transaction."""
+        return self._db.wrote("receipt")
+
     def heads(self, now: int, limit: int = 100) -> tuple[Draft | Queued, ...]:
         """The first that waits for each account, unless it was put off until later; longest waiting first."""
         rows = self._db.rows(
@@ -136,6 +146,11 @@ class OutboxTable:
             now,
         )
         return self.waiting(number)
+
+    def is_last(self, account: AccountId, number: int) -> bool:
+        """Whether nothing waits for this account behind that."""
+        behind = "account = ? AND number > ? AND state IN ('draft', 'queued')"
+        return self._db.row(f"SELECT 1 FROM outgoing WHERE {behind} LIMIT 1", account, number) is None
 
     def waiting(self, number: int) -> Draft | Queued | None:
         """None: it does not wait any more."""
