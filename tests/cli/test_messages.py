@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -197,6 +199,32 @@ def test_a_killed_reader_loses_nothing(friends: tuple[Member, Member]) -> None:
     seen += [each["text"] for each in bob("read", "--json").lines]
     assert sorted(set(seen)) == texts
     assert len(seen) <= len(texts) + 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_interrupts_sending_is_told_what_becomes_of_the_text(
+    shell: Shell, tmp_path: Path, number: signal.Signals
+) -> None:
+    data = tmp_path / "post-office"
+    with ServerProcess(post_server(data)) as server:
+        place = Place(server, data, invitation(data))
+        alice, bob = place.member(shell, tmp_path / "alice"), place.member(shell, tmp_path / "bob")
+        acquainted(alice, bob)
+    with socket.create_server(server.address):  # it lets everybody in, and never says a word
+        sending = subprocess.Popen(
+            [HUSH, "send", bob.name, "hello", "--json"],
+            env={**os.environ, **alice.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        while not (kept := alice("history", bob.name, "--json").lines):
+            assert sending.poll() is None
+        sending.send_signal(number)
+        out, err = sending.communicate(timeout=30)
+    told = json.loads(out)
+    assert (sending.returncode, told["delivery"], told["id"]) == (130, "queued", kept[0]["id"])
+    assert f"interrupted: queued: safe here, and nowhere else yet ({told['id']})" in err.decode()
+    assert b"Traceback" not in err
 
 
 def test_history_and_search(friends: tuple[Member, Member]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -67,7 +70,7 @@ def send(
     if as_:
         raise UsageError("--as names a file, and there is none", hint="say which with --file")
     content = stdin_text() if text is None else text
-    sent = desk.run(lambda client: _send(client, who, content, wait, timeout), "sending")
+    sent = desk.run(lambda client: _send(desk, client, who, content, wait, timeout), "sending")
     if code := _tell(desk, sent, wait):
         raise typer.Exit(code)
 
@@ -142,17 +145,7 @@ def _tell(desk: Desk, sent: Sent, wait: Wait) -> ExitCode:
         HushpostError: something has to be put right first.
     """
     contact, message, problem = sent.contact, sent.message, sent.problem
-    file = f", {words.attachment(message.file)}" if message.file else ""
-    desk.say(
-        f"{words.sent(message.delivery)} ({message.id}{file})",
-        id=str(message.id),
-        to=contact.shown,
-        account=str(contact.account),
-        trust=contact.trust,
-        delivery=message.delivery,
-        remark=message.remark,
-        **({"event": "sent", "file": words.offered(message.file)} if message.file else {}),
-    )
+    _say(desk, contact, message)
     if contact.trust is not Trust.VERIFIED:
         desk.notice(
             f"note: {words.who(contact)}: nobody has checked that this key is theirs: see hush verify"
@@ -170,9 +163,46 @@ def _tell(desk: Desk, sent: Sent, wait: Wait) -> ExitCode:
     return ExitCode.PENDING
 
 
-async def _send(client: Client, who: str, text: str, wait: Wait, seconds: float) -> Sent:
+def _say(desk: Desk, contact: Contact, message: Message, *, interrupted: bool = False) -> None:
+    file = f", {words.attachment(message.file)}" if message.file else ""
+    sentence = f"{words.sent(message.delivery)} ({message.id}{file})"
+    if interrupted:
+        desk.notice(f"interrupted: {sentence}; it goes on with the next command that reaches the server")
+    if desk.as_json or not interrupted:
+        desk.say(
+            sentence,
+            id=str(message.id),
+            to=contact.shown,
+            account=str(contact.account),
+            trust=contact.trust,
+            delivery=message.delivery,
+            remark=message.remark,
+            **({"event": "sent", "file": words.offered(message.file)} if message.file else {}),
+        )
+
+
+async def _send(desk: Desk, client: Client, who: str, text: str, wait: Wait, seconds: float) -> Sent:
+    """Whoever interrupts it is told what becomes of the text: it may be on its way already."""
     contact = await client.contact(who)
-    return await _followed(client, contact, await client.send(contact.account, text), wait, seconds)
+    with _terminated_as_interrupted():
+        queued = asyncio.ensure_future(client.send(contact.account, text))
+        try:
+            return await _followed(client, contact, await asyncio.shield(queued), wait, seconds)
+        except asyncio.CancelledError:
+            message = await client.message((await queued).id)
+            _say(desk, contact, message, interrupted=True)
+            raise
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does: it cancels, and does not just kill."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 async def _followed(client: Client, contact: Contact, message: Message, wait: Wait, seconds: float) -> Sent:
