@@ -178,7 +178,8 @@ def test_recovery_on_a_new_machine(friends: tuple[Member, Member], shell: Shell,
     lost = bob("send", alice.account, "is it you?")
     [contact] = bob("contacts", "list", "--json").lines
     assert contact["trust"] == "changed", (lost.out, lost.err)
-    assert lost.code != 0
+    assert lost.code == 2
+    assert "then send it again" in lost.err
     alarmed = bob("read")
     assert alarmed.code == 11
     assert alarmed.err.startswith(f"ALARM: {alice.name}: a verified person's account key was replaced")

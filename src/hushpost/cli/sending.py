@@ -21,7 +21,7 @@ from hushpost.cli.desk import Desk, stdin_text
 from hushpost.cli.options import command_with
 from hushpost.cli.progress import always, shown
 from hushpost.client.values import Contact, Delivery, Message, Trust
-from hushpost.errors import ExitCode, HushpostError, Unreachable, UsageError
+from hushpost.errors import Blocked, ExitCode, HushpostError, Unreachable, UsageError
 from hushpost.untrusted import printable
 
 if TYPE_CHECKING:
@@ -152,6 +152,11 @@ def _tell(desk: Desk, sent: Sent, wait: Wait) -> ExitCode:
         )
     if message.remark:
         desk.notice(f"note: {printable(message.remark)}")
+    if message.delivery is Delivery.FAILED and contact.trust is Trust.CHANGED:
+        desk.notice(
+            "  hint: compare with hush verify, or go on with hush contacts accept; then send it again"
+        )
+        return Blocked.exit_code
     if message.delivery is Delivery.FAILED:
         return ExitCode.FAILED
     if _is_enough(message.delivery, wait):
@@ -218,6 +223,7 @@ async def _followed(client: Client, contact: Contact, message: Message, wait: Wa
             problem = Unreachable(f"this took longer than {seconds:g} seconds")
         except HushpostError as error:
             problem = error
+    contact = await client.contact(str(contact.account))  # sending may have found another key
     return Sent(contact, await client.message(message.id), problem)
 
 

@@ -82,7 +82,7 @@ def check_may_write(person: Person) -> None:
     if person.trust is Trust.CHANGED:
         raise Blocked(
             "this verified person's account key was replaced; nothing is sent until you decide",
-            hint="compare safety numbers and verify again, or accept them as unverified",
+            hint="compare safety numbers and verify again, or accept them as unverified; then send it again",
         )
 
 
@@ -121,13 +121,20 @@ def encrypt(t: Tables, ctx: Context, draft: Draft, envelope: EnvelopeId) -> Lack
 def _lacking(
     t: Tables, ctx: Context, devices: tuple[PeerDevice, ...], reset: SessionReset | None
 ) -> Lacking | None:
-    """What is missing to write to these devices; None: nothing."""
-    sessions = tuple(
-        each.id for each in devices if _needs_session(t.sessions.active(each.id), reset, ctx.clock.now())
-    )
-    if sessions or not devices or any(each.seal is None for each in devices):
-        return Lacking(sessions)
-    return None
+    """What is missing to write to these devices; None: nothing.
+
+    Seal keys first: who is away for long would otherwise lose a one-time key to each of our attempts.
+    """
+    now = ctx.clock.now()
+    if not can_seal_to(devices, now):
+        return Lacking(())
+    sessions = tuple(each.id for each in devices if _needs_session(t.sessions.active(each.id), reset, now))
+    return Lacking(sessions) if sessions else None
+
+
+def can_seal_to(devices: Sequence[PeerDevice], now: int) -> bool:
+    """Whether these are devices at all, and each has a seal key that is good."""
+    return bool(devices) and all(each.seal is not None and not each.seal.is_expired(now) for each in devices)
 
 
 def _needs_session(active: StoredSession | None, reset: SessionReset | None, now: int) -> bool:
