@@ -268,6 +268,7 @@ def test_explain_tells_the_story(friends: tuple[Member, Member]) -> None:
         (("send",), "WHO"),
         (("send", "x", "y", "--wait", "for ever"), "wait"),
         (("history", "x", "--limit", "0"), "limit"),
+        (("history", "x", "--limit", "9223372036854775808"), "limit"),
         (("no-such-command",), "no-such-command"),
     ],
 )

@@ -45,7 +45,10 @@ MANY = 10_000
 app = typer.Typer()
 command = partial(command_with, app, Desk)
 
-Limit = Annotated[int, typer.Option(min=1, help="At most so many messages: the newest.")]
+MOST = 1_000_000
+"""Messages of one answer: far more is a mistake, and more than SQLite can count."""
+
+Limit = Annotated[int, typer.Option(min=1, max=MOST, help="At most so many messages: the newest.")]
 
 
 @command("inbox")
