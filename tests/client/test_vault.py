@@ -254,7 +254,7 @@ class TestSource:
         assert key_source({}) == Automatic()
 
     @pytest.mark.parametrize(
-        "text", ["pass:", "FILE", "secret", "fd:", "fd:x", "fd:-1", "fd:9999", "keyring"]
+        "text", ["pass:", "FILE", "secret", "fd:", "fd:x", "fd:-1", "fd:9999", f"fd:{10**20}", "keyring"]
     )
     def test_what_it_may_not(self, text: str) -> None:
         with pytest.raises(UsageError) as refusal:

@@ -105,8 +105,11 @@ def _from_descriptor(descriptor: int) -> str:
     try:
         with os.fdopen(os.dup(descriptor), "rb") as file:
             line = file.read(MAX_PASSPHRASE + 2).partition(b"\n")[0].removesuffix(b"\r")
-    except OSError as error:
-        raise UsageError(f"{VARIABLE} names a file descriptor that is not open for reading") from error
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"{VARIABLE} names a file descriptor that is not open for reading",
+            hint=f"open it in the same command: {VARIABLE}=fd:3 hush ... 3< FILE",
+        ) from error
     if not 0 < len(line) <= MAX_PASSPHRASE:
         raise UsageError(f"the file descriptor of {VARIABLE} gives no passphrase")
     return line.decode("utf-8", "surrogateescape")
