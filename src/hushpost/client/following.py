@@ -22,7 +22,7 @@ from hushpost.crypto.identity import (
     ManifestFault,
     verify_chain,
 )
-from hushpost.crypto.prekeys import Bundle, Owner, PrekeyCheck
+from hushpost.crypto.prekeys import Bundle, Owner, PrekeyCheck, PrekeyFault
 from hushpost.errors import ManifestError, PrekeyError, ProtocolError
 from hushpost.ids import AccountId, DeviceId
 from hushpost.wire.messages import DeviceKeys, GetKeys, Keys
@@ -87,6 +87,9 @@ def absorb(t: Tables, followed: Followed, now: int) -> Manifest:
 def absorb_keys(t: Tables, ctx: Context, manifest: Manifest, devices: Sequence[DeviceKeys]) -> None:
     """Check the keys of an account's devices and keep them; session keys open sessions at once.
 
+    A device whose seal key has expired was not there for three months: that is no lie of the server, and
+    nothing against the others. It is written to when it is back.
+
     Raises:
         PrekeyError: one of them is not the device's; nothing of the answer may be kept.
     """
@@ -98,7 +101,11 @@ def absorb_keys(t: Tables, ctx: Context, manifest: Manifest, devices: Sequence[D
             raise ProtocolError("the server gave out keys of a device that is not listed")
         known = t.devices.get(account, device.id)
         check = PrekeyCheck(Owner(account, device), now, known.seal if known else None)
-        bundles.append(check.bundle(keys.seal_key, keys.session_key))
+        try:
+            bundles.append(check.bundle(keys.seal_key, keys.session_key))
+        except PrekeyError as error:
+            if error.reason is not PrekeyFault.EXPIRED:
+                raise
     opener = device_account(t)
     for bundle in bundles:
         t.devices.keep_seal(account, bundle.owner.device.id, bundle.seal)

@@ -8,6 +8,7 @@ docs/spec/delivery.md, "Sending".
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from hushpost.client.link import Link
 from hushpost.client.refusals import RetryLater
 from hushpost.client.store import Draft, PeerDevice, Queued, Tables
 from hushpost.client.values import Delivery, DeliveryChanged
-from hushpost.client.writing import Lacking, encrypt
+from hushpost.client.writing import Lacking, can_seal_to, encrypt
 from hushpost.crypto.body import BodyDigest
 from hushpost.crypto.envelope import seal
 from hushpost.crypto.prekeys import Owner, PrekeyCheck, PrekeyFault
@@ -59,6 +60,10 @@ conversation the next message comes meanwhile, and one commit does for both."""
 
 DISTRUST_WAIT = 3_600
 """Seconds until a message is tried again for which the server gave out keys that are not the recipient's."""
+
+AWAY = "the recipient's device was not connected for months, or its server was restored: its keys are missing"
+AWAY_WAIT = 900
+"""Seconds until it is asked again whether somebody is back who has no good keys at the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +233,12 @@ class Transmitter:
         if isinstance(step, Wanting):
             if isinstance(step.why, HushpostError):
                 raise step.why
-            await fetch(self._ctx, self._link, head.account, step.why.sessions)
+            await self._fetch(head.account, step.why.sessions)
+            return None
+        if not can_seal_to(tuple(step.devices.values()), self._ctx.clock.now()):
+            await self._fetch(head.account)
+            if not all(each.listed for each in step.devices.values()):
+                await self._ctx.db.transaction(lambda t: t.repair.redraft(head.number))
             return None
         try:
             await self._transmit(step)
@@ -246,6 +256,17 @@ class Transmitter:
             return None
         return step.head
 
+    async def _fetch(self, account: AccountId, sessions: Sequence[DeviceId] = ()) -> None:
+        """What is missing to write to an account.
+
+        Raises:
+            RetryLater: it is missing at the server, too, until its owner connects again.
+        """
+        await fetch(self._ctx, self._link, account, sessions)
+        listed = await self._ctx.db.reading(lambda t: t.devices.listed(account))
+        if not can_seal_to(listed, self._ctx.clock.now()):
+            raise RetryLater(AWAY, retry_after=AWAY_WAIT)
+
     async def _transmit(self, step: Ready) -> None:
         head = step.head
         if len(head.parts) > SEALED_AT_ONCE:
@@ -259,14 +280,12 @@ class Transmitter:
 
     def _sealed(self, queued: Queued, devices: dict[DeviceId, PeerDevice]) -> list[Recipient]:
         """Fresh seals around the bytes that never change."""
-        now, digest = self._ctx.clock.now(), BodyDigest.of(queued.body)
+        digest = BodyDigest.of(queued.body)
         recipients: list[Recipient] = []
         for part in queued.parts:
             device = devices[part.device]
-            if device.seal is None:
-                raise StaleSeal("no seal key of this device is known", keys={})
-            if device.seal.expires < now:
-                raise PrekeyError(PrekeyFault.EXPIRED)
+            if device.seal is None or device.seal.is_expired(self._ctx.clock.now()):
+                raise PrekeyError(PrekeyFault.EXPIRED)  # never silently, whatever led here
             header = seal(
                 Header.decode(part.inner),
                 recipient=part.device,
@@ -291,11 +310,14 @@ class Transmitter:
 
         Raises:
             PrekeyError: one is not its device's, or older than one that we know.
+            RetryLater: a device has none.
         """
         for name, raw in keys.items():
             known = t.devices.get(account, DeviceId(name))
-            if known is None or raw is None:
+            if known is None:
                 continue
+            if raw is None:
+                raise RetryLater(AWAY, retry_after=AWAY_WAIT)
             check = PrekeyCheck(Owner(account, known.device), self._ctx.clock.now(), known.seal)
             t.devices.keep_seal(account, known.id, check.seal(raw))
 

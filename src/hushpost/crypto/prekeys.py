@@ -119,6 +119,10 @@ class SealPrekey:
         about = (u8(Kind.SEAL.value), u64(key_id), key, u64(expires))
         return cls(key_id, expires, key, owner.sign(signer, *about))
 
+    def is_expired(self, now: int) -> bool:
+        """Whether nobody may seal to it any more, by a clock that may be an hour off."""
+        return now > self.expires + CLOCK_SKEW
+
     def is_signed(self, owner: Owner) -> bool:
         about = (u8(Kind.SEAL.value), u64(self.key_id), self.key, u64(self.expires))
         return owner.signed(self.signature, *about)
@@ -189,7 +193,7 @@ class PrekeyCheck:
             raise PrekeyError(PrekeyFault.MALFORMED) from None
         if not prekey.is_signed(self.owner):
             raise PrekeyError(PrekeyFault.BAD_SIGNATURE)
-        if self.now > prekey.expires + CLOCK_SKEW:
+        if prekey.is_expired(self.now):
             raise PrekeyError(PrekeyFault.EXPIRED)
         if prekey.expires > self.now + MAX_SEAL_LIFETIME + CLOCK_SKEW:
             raise PrekeyError(PrekeyFault.TOO_LONG)
