@@ -81,6 +81,7 @@ def absorb(t: Tables, followed: Followed, now: int) -> Manifest:
         journal.alarm(t, Alarm.KEY_REPLACED, now, person.account)
     if known is not None and {each.id for each in newest.devices} - {each.id for each in known.devices}:
         t.people.knows(person.account, NO_MANIFEST)  # a device that has never heard of us
+        t.people.untell(person.account)
     return newest
 
 

@@ -133,9 +133,10 @@ def accept(t: Tables, ctx: Context, account: AccountId) -> Contact:
     person = known_person(t, account)
     if person.standing is not Standing.CONTACT:
         t.people.stands(account, Standing.CONTACT)
-        say(t, ctx, account)
     if person.trust is Trust.CHANGED:
         t.people.trusts(account, Trust.UNVERIFIED, person.how)
+    if not person.is_open:
+        say(t, ctx, account)
     return shown(t, account)
 
 

@@ -18,7 +18,7 @@ from hushpost.client.context import Context
 from hushpost.client.following import fetch
 from hushpost.client.link import Link
 from hushpost.client.refusals import RetryLater
-from hushpost.client.store import Draft, PeerDevice, Queued, Tables
+from hushpost.client.store import Draft, PeerDevice, Purpose, Queued, Tables
 from hushpost.client.values import Delivery, DeliveryChanged
 from hushpost.client.writing import Lacking, can_seal_to, encrypt
 from hushpost.crypto.body import BodyDigest
@@ -346,6 +346,8 @@ class Transmitter:
         now = self._ctx.clock.now()
         t.outbox.failed(head.number, now, reason)
         t.story.tell(head.message, f"given up: {reason}", now)
+        if head.purpose is not Purpose.MESSAGE:
+            return
         change = DeliveryChanged(journal.UNNUMBERED, now, head.message, head.account, Delivery.FAILED, reason)
         journal.progress(t, change)
 

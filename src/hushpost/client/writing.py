@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hushpost.client.context import Context, check_may_send, device_account, known_me, own_manifest
-from hushpost.client.store import Draft, Part, PeerDevice, Person, State, StoredSession, Tables
+from hushpost.client.store import Draft, Part, PeerDevice, Person, Purpose, State, StoredSession, Tables
 from hushpost.client.upkeep import own_owner, signed_seal
 from hushpost.client.values import Delivery, Message, Standing, Trust
 from hushpost.crypto.body import Body
@@ -21,6 +21,12 @@ from hushpost.crypto.inner import Party
 from hushpost.crypto.ratchet import Session
 from hushpost.errors import Blocked, UnknownAccount, UsageError
 from hushpost.ids import AccountId, DeviceId, EnvelopeId, MessageId
+
+MAX_AGAIN = 3
+"""Times that one message is sent again on request."""
+
+MAX_AGAIN_PER_HOUR = 64
+"""Messages that one account gets again within an hour: two broken sessions' worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +93,14 @@ def check_may_write(person: Person) -> None:
 
 
 def say(t: Tables, ctx: Context, contact: AccountId, *parts: ContentPart) -> None:
-    """Put something into the outbox that stands in no history: a receipt, a token, an empty answer."""
-    content = Content.of(*parts).encode()
-    t.outbox.add(MessageId.random(), contact, content, ctx.clock.now(), silent=True)
+    """Put something into the outbox that stands in no history: a receipt, a token, an empty answer.
+
+    Nobody has asked the user about it. So it is left out where a text of theirs would be refused, too.
+    """
+    person = t.people.get(contact)
+    if person is not None and person.is_open:
+        content = Content.of(*parts).encode()
+        t.outbox.add(MessageId.random(), contact, content, ctx.clock.now(), Purpose.SERVICE)
 
 
 def encrypt(t: Tables, ctx: Context, draft: Draft, envelope: EnvelopeId) -> Lacking | None:
@@ -102,10 +113,11 @@ def encrypt(t: Tables, ctx: Context, draft: Draft, envelope: EnvelopeId) -> Lack
     person, manifest = t.people.get(draft.account), t.manifests.newest(draft.account)
     if person is None:
         raise UnknownAccount("this person was deleted here")
-    if not draft.silent:
-        check_may_write(person)
+    check_may_write(person)
     content = Content.decode(draft.content)
     devices = t.devices.listed(draft.account)
+    if draft.purpose is Purpose.AGAIN:
+        _check_had_it(t, draft, devices)
     lacking = _lacking(t, ctx, devices, content.get(SessionReset))
     if manifest is None or lacking is not None:
         return lacking or Lacking(())
@@ -116,6 +128,17 @@ def encrypt(t: Tables, ctx: Context, draft: Draft, envelope: EnvelopeId) -> Lack
     t.outbox.encrypted(draft.number, envelope, body.encrypted, parts)
     t.story.tell(draft.message, "encrypted", ctx.clock.now())
     return None
+
+
+def _check_had_it(t: Tables, draft: Draft, devices: tuple[PeerDevice, ...]) -> None:
+    """A message goes once more to whom it went before. Whoever took an account over was not among them.
+
+    Raises:
+        Blocked: a device is listed that it was not addressed to.
+    """
+    for each in devices:
+        if not t.outbox.was_addressed(draft.message, draft.account, each.id):
+            raise Blocked("their devices have changed since it was written")
 
 
 def _lacking(
@@ -178,18 +201,22 @@ def resend(t: Tables, ctx: Context, to: PeerDevice, wanted: Sequence[MessageId])
     """Put messages into the outbox again that this device could not open; how many.
 
     Only what was addressed to this very device, and only while its account lists it: nobody can ask for
-    somebody else's messages, or for those from before they were a device.
+    somebody else's messages, or for those from before they were a device. A small request can ask for
+    much, so each message goes a few times only, and so many go in an hour.
     """
-    if not to.listed:
+    account, now, count = to.account, ctx.clock.now(), 0
+    person = t.people.get(account)
+    if not to.listed or person is None or not person.is_open:
         return 0
-    account, count = to.account, 0
-    for message in dict.fromkeys(wanted):
+    room = MAX_AGAIN_PER_HOUR - t.outbox.sent_again(account, now - 3_600)
+    for message in list(dict.fromkeys(wanted))[: max(0, room)]:
         content = t.history.content(account, message, ours=True)
         if content is None or not t.outbox.was_addressed(message, account, to.id):
             continue
-        if any(each.state in (State.DRAFT, State.QUEUED) for each in t.outbox.of(message)):
+        sends = [each for each in t.outbox.of(message) if each.account == account]
+        if len(sends) > MAX_AGAIN or any(each.state in (State.DRAFT, State.QUEUED) for each in sends):
             continue
-        t.outbox.add(message, account, content, ctx.clock.now(), silent=True)
-        t.story.tell(message, "sent again, since their device could not open it", ctx.clock.now())
+        t.outbox.add(message, account, content, now, Purpose.AGAIN)
+        t.story.tell(message, "sent again, since their device could not open it", now)
         count += 1
     return count

@@ -10,7 +10,7 @@ from hushpost.client.store.events import StoredEvent
 from hushpost.client.store.history import Undecryptable
 from hushpost.client.store.me import NO_EPOCH, DeliveryToken, Enrolment, Epoch, Home, Me, OwnToken, Position
 from hushpost.client.store.opening import StoreKey
-from hushpost.client.store.outbox import Draft, Part, Queued, Sent, State
+from hushpost.client.store.outbox import Draft, Part, Purpose, Queued, Sent, State
 from hushpost.client.store.people import How, Person
 from hushpost.client.store.prekeys import Fallback
 from hushpost.client.store.seals import OwnSealKey
@@ -40,6 +40,7 @@ __all__ = [
     "PeerDevice",
     "Person",
     "Position",
+    "Purpose",
     "Queued",
     "Sent",
     "SourceKind",

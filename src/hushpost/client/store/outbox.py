@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from hushpost.client.store.database import Database
 from hushpost.ids import AccountId, DeviceId, EnvelopeId, MessageId
@@ -33,6 +33,14 @@ _HEADS = (
 )
 
 
+class Purpose(IntEnum):
+    """Why something is sent. All of it needs the user's leave to write to this person."""
+
+    MESSAGE = 0  # stands in the history
+    SERVICE = 1  # receipts, tokens, empty messages: nobody misses one that is not sent
+    AGAIN = 2  # a message once more, for devices that it was addressed to before, and no others
+
+
 class State(StrEnum):
     """How far a message to one account has come."""
 
@@ -48,14 +56,13 @@ class Draft:
     """A content that is not encrypted yet.
 
     Attributes:
-        silent: it stands in no history: receipts, tokens, empty messages.
         made_at: seconds since 1970.
     """
 
     number: int
     message: MessageId
     account: AccountId
-    silent: bool
+    purpose: Purpose
     made_at: int
     content: bytes = field(repr=False)
 
@@ -75,7 +82,7 @@ class Queued:
     number: int
     message: MessageId
     account: AccountId
-    silent: bool
+    purpose: Purpose
     made_at: int
     envelope: EnvelopeId
     body: bytes = field(repr=False)
@@ -103,19 +110,24 @@ class OutboxTable:
         self._db = db
 
     def add(
-        self, message: MessageId, account: AccountId, content: bytes, now: int, *, silent: bool = False
+        self,
+        message: MessageId,
+        account: AccountId,
+        content: bytes,
+        now: int,
+        purpose: Purpose = Purpose.MESSAGE,
     ) -> Draft:
         """A draft, at the end of its account's queue."""
         number = self._db.added(
-            "INSERT INTO outgoing (message, account, silent, state, made_at, not_before, attempts, reason,"
+            "INSERT INTO outgoing (message, account, purpose, state, made_at, not_before, attempts, reason,"
             " content) VALUES (?, ?, ?, 'draft', ?, 0, 0, '', ?)",
             message,
             account,
-            int(silent),
+            purpose.value,
             now,
             content,
         )
-        return Draft(number, message, account, silent, now, content)
+        return Draft(number, message, account, purpose, now, content)
 
     @property
     def has_moved(self) -> bool:
@@ -155,7 +167,7 @@ class OutboxTable:
     def waiting(self, number: int) -> Draft | Queued | None:
         """None: it does not wait any more."""
         row = self._db.row(
-            "SELECT number, message, account, silent, made_at, content, envelope, body, attempts, not_before"
+            "SELECT number, message, account, purpose, made_at, content, envelope, body, attempts, not_before"
             " FROM outgoing WHERE number = ? AND state IN ('draft', 'queued')",
             number,
         )
@@ -231,17 +243,36 @@ class OutboxTable:
         return fresh
 
     def was_addressed(self, message: MessageId, account: AccountId, device: DeviceId) -> bool:
-        """Whether this message went to this device: only then may it be sent there again on request."""
+        """Whether this message went to this device at first: only then may it be sent there again."""
         return (
             self._db.row(
                 "SELECT 1 FROM outgoing JOIN outgoing_part USING (number)"
-                " WHERE message = ? AND account = ? AND device = ?",
+                " WHERE message = ? AND account = ? AND device = ? AND purpose = ?",
                 message,
                 account,
                 device,
+                Purpose.MESSAGE.value,
             )
             is not None
         )
+
+    def sent_again(self, account: AccountId, since: int) -> int:
+        """How many messages were put in again for this account since then."""
+        return self._db.number(
+            "SELECT count(*) FROM outgoing WHERE account = ? AND purpose = ? AND made_at > ?",
+            account,
+            Purpose.AGAIN.value,
+            since,
+        )
+
+    def withdraw(self, account: AccountId) -> None:
+        """Of what waits for somebody, let go of whatever they did not get from the user; and owe nothing."""
+        self._db.run(
+            "DELETE FROM outgoing WHERE account = ? AND purpose <> ? AND state IN ('draft', 'queued')",
+            account,
+            Purpose.MESSAGE.value,
+        )
+        self._db.run("DELETE FROM receipt WHERE account = ?", account)
 
     def of(self, message: MessageId) -> tuple[Sent, ...]:
         """What became of it, for each time that it was sent to somebody."""
@@ -303,8 +334,8 @@ class OutboxTable:
         self._db.run("UPDATE outgoing_part SET inner = NULL WHERE number = ?", number)
 
     def _waiting(self, row: Row) -> Draft | Queued:
-        number, message, account, silent, made_at, content, envelope, body, attempts, not_before = row
-        common = (number, MessageId(message), AccountId(account), bool(silent), made_at)
+        number, message, account, purpose, made_at, content, envelope, body, attempts, not_before = row
+        common = (number, MessageId(message), AccountId(account), Purpose(purpose), made_at)
         if envelope is None:
             return Draft(*common, content)
         rows = self._db.rows(

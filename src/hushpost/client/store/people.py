@@ -65,6 +65,11 @@ class Person:
     def account(self) -> AccountId:
         return self.fingerprint.id
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anything of ours may go to them: the user has decided so, for their present key."""
+        return self.standing is Standing.CONTACT and self.trust is not Trust.CHANGED
+
 
 _COLUMNS = "fingerprint, name, alias, standing, trust, how, since, token, told, knows, asked, held"
 
@@ -141,6 +146,10 @@ class PeopleTable:
     def told(self, account: AccountId, generation: int) -> None:
         """A message with our delivery token of this generation is in the outbox for them."""
         self._db.run("UPDATE contact SET told = max(told, ?) WHERE account = ?", generation, account)
+
+    def untell(self, account: AccountId) -> None:
+        """A device of theirs does not have our token."""
+        self._db.run("UPDATE contact SET told = 0 WHERE account = ?", account)
 
     def untold(self, generation: int) -> tuple[AccountId, ...]:
         """Contacts that do not have our token of this generation yet."""

@@ -27,7 +27,7 @@ class RepairTable:
         """Messages that the server took for this device and that it never confirmed; oldest first."""
         rows = self._db.rows(
             "SELECT message FROM outgoing JOIN outgoing_part USING (number) WHERE account = ? AND device = ?"
-            " AND state = 'accepted' AND NOT silent AND delivered_at IS NULL AND made_at >= ?"
+            " AND state = 'accepted' AND purpose = 0 AND delivered_at IS NULL AND made_at >= ?"
             " ORDER BY number DESC LIMIT ?",
             account,
             device,
