@@ -156,6 +156,9 @@ def test_for_people(tmp_path: Path) -> None:
         assert (tmp_path / "copy.db").stat().st_size
         twice = run("server", "backup", tmp_path / "copy.db", "--data", data)
         assert twice.returncode == ExitCode.STORE_UNUSABLE
+        nowhere = run("server", "backup", tmp_path / "no" / "copy.db", "--data", data)
+        assert nowhere.returncode == ExitCode.STORE_UNUSABLE
+        assert "cannot be written: No such file or directory\n" in nowhere.stderr
 
 
 def test_a_folder_that_is_no_servers_is_said_and_left_alone(tmp_path: Path) -> None:

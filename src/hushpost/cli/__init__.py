@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
+from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -29,8 +31,9 @@ from hushpost.cli import (
     serve,
     server,
 )
+from hushpost.cli.options import folder
 from hushpost.client.profiles import DEFAULT_PROFILE
-from hushpost.errors import ExitCode, HushpostError
+from hushpost.errors import ExitCode, HushpostError, UsageError
 from hushpost.untrusted import printable
 
 app = typer.Typer(
@@ -58,7 +61,8 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def hush(
     home: Annotated[
-        Path | None, typer.Option(envvar="HUSH_HOME", metavar="DIR", help="Folder of all profiles.")
+        Path | None,
+        typer.Option(parser=folder, envvar="HUSH_HOME", metavar="DIR", help="Folder of all profiles."),
     ] = None,
     profile: Annotated[
         str, typer.Option(metavar="NAME", help="Which profile: an account and its database.")
@@ -74,6 +78,7 @@ def main() -> NoReturn:
     """Run the command line and leave with its exit code. Typer itself handles a closed pipe."""
     _prepare_streams()
     try:
+        _refuse_empty_variables(os.environ)
         code = app(prog_name="hush", standalone_mode=False)
     except HushpostError as error:
         _leave(error.exit_code, str(error), error.hint)
@@ -101,12 +106,30 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _refuse_empty_variables(environ: Mapping[str, str]) -> None:
+    """Empty is what a script has that forgot to set it: it must not mean another place than was meant."""
+    for name, value in environ.items():
+        if name.startswith("HUSH_") and not value:
+            raise UsageError(f"the variable {name} is set and empty", hint=f"unset {name}, or say what it is")
+
+
+_PLAIN = (
+    ("Value error, ", ""),
+    (r"Input should be a valid (integer|number).*", r"this is no \1"),
+    (r"Input should be greater than or equal to ", "the least is "),
+    (r"Input should be less than or equal to ", "the most is "),
+)
+"""Patterns of what the libraries below say, and what we say."""
+
+
 def _usage(error: TyperException) -> tuple[str, str]:
     """What is wrong with the command line, and where to read on; nothing where the help was shown already."""
     sentence = error.format_message().removesuffix(".")
+    for pattern, ours in _PLAIN:
+        sentence = re.sub(pattern, ours, sentence)
     context = getattr(error, "ctx", None)
     hint = f"`{context.command_path} -h` shows what it takes" if sentence and context else ""
-    if hasattr(error, "option_name"):
+    if hint and hasattr(error, "option_name"):
         hint += "; put -- in front of a text or name that begins with a dash"
     return sentence[:1].lower() + sentence[1:], hint
 

@@ -36,7 +36,8 @@ class Desk(msgspec.Struct, frozen=True):
         """The profile's. From the options before the subcommand, which completion parses and never calls."""
         before = self.context.find_root().params
         home = before.get("home")
-        return profile_folder(Path(home) if home else None, before.get("profile") or DEFAULT_PROFILE)
+        profile = before.get("profile")
+        return profile_folder(Path(home) if home else None, DEFAULT_PROFILE if profile is None else profile)
 
     def run(self, work: Callable[[Client], Awaitable[T]], doing: str = "", *, unattended: bool = False) -> T:
         """Open the profile, do the work, close it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast, get_type_hints
 
 import msgspec
@@ -11,6 +12,13 @@ import typer
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=msgspec.Struct)
+
+
+def folder(text: str) -> Path:
+    """A folder that an option names. An empty one is the variable of a script that was never set, not `.`."""
+    if not text:
+        raise typer.BadParameter("it is empty")
+    return Path(text)
 
 
 def command_with(

@@ -42,7 +42,10 @@ def list_contacts(desk: Desk) -> None:
 def add(
     desk: Desk,
     link_or_name: Annotated[
-        str, typer.Argument(help="A person's hush:// link (verified), or exact name on the server.")
+        str,
+        typer.Argument(
+            metavar="LINK|NAME", help="A person's hush:// link (verified), or exact name on the server."
+        ),
     ],
 ) -> None:
     """Add somebody, by link (then they are verified) or by name."""

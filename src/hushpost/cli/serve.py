@@ -12,6 +12,7 @@ import msgspec
 import typer
 from platformdirs import user_data_path
 
+from hushpost.cli.options import folder
 from hushpost.cli.settings_file import LONGEST, limit_of, read_config
 from hushpost.errors import UsageError
 from hushpost.settings import (
@@ -43,7 +44,10 @@ def serve(
     data: Annotated[
         Path,
         typer.Option(
-            metavar="DIR", envvar="HUSH_SERVER_DATA", help="Folder of the server's keys and its database."
+            parser=folder,
+            metavar="DIR",
+            envvar="HUSH_SERVER_DATA",
+            help="Folder of the server's keys and its database.",
         ),
     ] = DEFAULT_DATA,
     listen: Annotated[
@@ -132,7 +136,7 @@ def serve(
     from hushpost.cli.logs import configure_logs
 
     host, port = parse_address(listen)
-    classic_address = parse_address(classic) if classic else None
+    classic_address = parse_address(classic) if classic is not None else None
     if not allow_root and os.geteuid() == 0:
         for each in filter(None, [(host, port), classic_address]):
             _refuse_root(each[0])
@@ -143,7 +147,7 @@ def serve(
         data,
         advertise=_advertised(host, advertise),
         classic=classic_address,
-        metrics=_loopback(metrics) if metrics else None,
+        metrics=_loopback(metrics) if metrics is not None else None,
         open=anybody,
         directory=directory,
         log_addresses=log_addresses,
@@ -196,7 +200,7 @@ def _loopback(text: str) -> tuple[str, int]:
 
 
 def _advertised(host: str, given: str | None) -> tuple[str, int] | None:
-    if given:
+    if given is not None:
         return parse_address(given)
     address = _address(host)
     if address is not None and address.is_unspecified:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hushpost.cli.options import folder
 from hushpost.cli.serve import DEFAULT_DATA
 from hushpost.crypto.identity import JoinLink, Uninvited, parse_link
 from hushpost.errors import UsageError
@@ -20,7 +21,8 @@ from hushpost.untrusted import printable
 app = typer.Typer(no_args_is_help=True, help="Invite people to a server of your own, and look after it.")
 
 Data = Annotated[
-    Path, typer.Option(metavar="DIR", envvar="HUSH_SERVER_DATA", help="The server's data folder.")
+    Path,
+    typer.Option(parser=folder, metavar="DIR", envvar="HUSH_SERVER_DATA", help="The server's data folder."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 

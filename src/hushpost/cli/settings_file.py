@@ -32,18 +32,24 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
             f"the settings file has an unknown key: {unknown[0]}",
             hint="keys are the long options without dashes in front: " + ", ".join(sorted(known)),
         )
-    switches = [each for each in context.command.params if _is_flag(each)]
-    flags = {name.removeprefix("--") for switch in switches for name in switch.opts}
-    for key, value in table.items():
-        if isinstance(value, bool) != (key in flags):
-            wanted = "true or false" if key in flags else "a number or a text"
-            raise UsageError(f"the settings file's {key} is not {wanted}")
+    for parameter in context.command.params:
+        kind, wanted = _kind(parameter)
+        for key in {name.removeprefix("--") for name in parameter.opts} & set(table):
+            if type(table[key]) not in kind:
+                raise UsageError(f"the settings file's {key} is not {wanted}")
     context.default_map = {key.replace("-", "_"): value for key, value in table.items()}
     return path
 
 
-def _is_flag(parameter: object) -> bool:
-    return bool(getattr(parameter, "is_flag", False))
+def _kind(parameter: object) -> tuple[tuple[type, ...], str]:
+    """What TOML may give for an option, and how that is called."""
+    if getattr(parameter, "is_flag", False):
+        return (bool,), "true or false"
+    if getattr(parameter, "multiple", False):
+        return (list,), 'a list, such as ["...", "..."]'
+    if isinstance(getattr(parameter, "default", None), int | float):
+        return (int, float), "a number"
+    return (str,), "a text in quotation marks"
 
 
 MOST = 1 << 50

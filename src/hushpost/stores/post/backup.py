@@ -63,22 +63,34 @@ def _reveal(draft: Path, path: Path) -> None:
 
 
 def _unwritable(path: Path, error: Exception) -> StoreUnusable:
+    why = error.strerror if isinstance(error, OSError) else None
     return StoreUnusable(
-        f"{path} cannot be written: {error}", hint="check the folder, its disk, and what is there"
+        f"{path} cannot be written: {why or error}", hint="check the folder, its disk, and what is there"
     )
 
 
-def become_a_store(connection: sql.Connection) -> None:
-    """If this database is a backup: give it an epoch of its own, and forget what others may have had.
+_FORGET = (
+    "DELETE FROM one_time_key",
+    "DELETE FROM invitation",
+    "UPDATE device SET seal_key_id = NULL",
+    "UPDATE device_key SET seal_key = NULL, fallback_key = NULL",
+    "UPDATE account SET token_hash = x'' WHERE token_hash IS NOT NULL",
+)
 
-    One-time keys above all: the original went on and handed them out.
+
+def become_a_store(connection: sql.Connection) -> None:
+    """If this database is a backup: give it an epoch of its own, and forget what may not be so any more.
+
+    The original went on: it handed out one-time keys, and took in other seal keys, fallback keys and tokens
+    because the old ones had served their time, or somebody had. What is forgotten, devices publish again.
     """
     (is_backup,) = connection.execute("SELECT is_backup FROM store").fetchone()
     if not is_backup:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute("DELETE FROM one_time_key")
+        for statement in _FORGET:
+            connection.execute(statement)
         connection.execute("UPDATE store SET is_backup = 0, epoch = ?", (sql.binary(os.urandom(16)),))
         connection.execute("COMMIT")
     except BaseException:
