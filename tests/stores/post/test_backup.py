@@ -10,12 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from hushpost.errors import StoreUnusable
-from hushpost.stores.base import KeyState, KeyUpdate, Position, StoreLimits, mailbox_of
+from hushpost.errors import InviteInvalid, StaleSeal, StoreUnusable
+from hushpost.ids import TokenHash
+from hushpost.stores.base import (
+    RETIRED_AFTER,
+    KeyState,
+    KeyUpdate,
+    Position,
+    RetiredSealKey,
+    SealKeys,
+    StoreLimits,
+    mailbox_of,
+)
 from hushpost.stores.post import backup
 from hushpost.stores.post.sqlite import SqlitePost
 
-from .conftest import Person, World, open_world, session_keys
+from .conftest import Person, World, open_world, seal_key, session_keys
 
 ROOMY = StoreLimits(min_free_bytes=0)
 
@@ -55,7 +65,6 @@ async def people_with_mail(world: World, count: int = 400) -> tuple[Person, Pers
 
 async def test_c1_everything_but_what_must_not_be_is_in_it(world: World, tmp_path: Path) -> None:
     person, other = await people_with_mail(world)
-    token = await world.invite(uses=3)
     again = world.send_to(person)
     await world.store.append_sealed(again)
     await world.store.ack(mailbox_of(other.device), [3])
@@ -67,9 +76,7 @@ async def test_c1_everything_but_what_must_not_be_is_in_it(world: World, tmp_pat
     assert await copy.waiting(person.device) == await world.waiting(person.device)
     assert await copy.waiting(other.device) == await world.waiting(other.device)
     assert await copy.store.position(mailbox_of(other.device)) == Position(3, 600)
-    assert await copy.store.seal_keys(person.id) == await world.store.seal_keys(person.id)
     assert await copy.store.manifests(person.id, 0, 9) == await world.store.manifests(person.id, 0, 9)
-    assert [each.token_hash for each in await copy.store.invitations()] == [token]
     assert await copy.store.append_sealed(again) == await world.store.append_sealed(again)
     await copy.store.close()
 
@@ -181,7 +188,7 @@ async def test_c3_no_key_that_the_original_may_have_handed_out(world: World, tmp
     for who in (person, other):
         for device in who.devices:
             assert (await copy.store.key_state(device)).one_time_keys == 0
-    assert await copy.store.take_session_keys(person.id, person.devices) == {person.device: b"fallback"}
+    assert await copy.store.take_session_keys(person.id, person.devices) == {}
     # They have to publish others: those that were taken in once are not taken in again.
     state = await copy.store.publish(person.device, KeyUpdate(session_keys(1, 2, 3)))
     assert state == KeyState(0, ())
@@ -191,3 +198,83 @@ async def test_c3_no_key_that_the_original_may_have_handed_out(world: World, tmp
     reopened = await open_world("sqlite", tmp_path / "restored", ROOMY)
     assert await reopened.store.key_state(person.device) == KeyState(2, ())
     await reopened.store.close()
+
+
+async def test_c3_nothing_that_was_replaced_or_revoked_since_comes_back(world: World, tmp_path: Path) -> None:
+    person, _ = await people_with_mail(world, 10)
+    token = await world.invite()
+    await back_up(world, tmp_path / "copy")
+    copy = await restored(tmp_path / "copy", tmp_path / "restored")
+    assert await copy.store.seal_keys(person.id) == SealKeys(2, {})
+    assert await copy.store.fallback_keys(person.id, person.devices) == {}
+    assert await copy.store.invitations() == []
+    with pytest.raises(InviteInvalid):
+        await copy.store.enroll(copy.new_account(), token)
+    usage = await copy.store.account_usage(person.id)
+    assert (usage["seal-keys"], usage["fallback-keys"]) == ("0", "0")
+    await copy.store.close()
+
+
+async def test_c3_senders_are_told_and_can_send_when_the_devices_are_back(
+    world: World, tmp_path: Path
+) -> None:
+    person, _ = await people_with_mail(world, 10)
+    highest = {device: (await world.store.position(mailbox_of(device))).highest for device in person.devices}
+    await back_up(world, tmp_path / "copy")
+    copy = await restored(tmp_path / "copy", tmp_path / "restored")
+    send = copy.send_to(person)
+    with pytest.raises(StaleSeal) as stale:
+        await copy.store.append_sealed(send)
+    assert stale.value.keys == dict.fromkeys(person.devices)
+    first, second = person.devices
+    await copy.store.publish(first, KeyUpdate(seal_key=seal_key(7)))  # it has not rotated since
+    with pytest.raises(StaleSeal) as stale:
+        await copy.store.append_sealed(send)
+    assert stale.value.keys == {second: None}
+    await copy.store.publish(second, KeyUpdate(seal_key=seal_key(9)))  # it has
+    person.seals[second] = 9
+    sequences = await copy.store.append_sealed(copy.send_to(person))
+    copy.now += RETIRED_AFTER
+    assert (await copy.store.key_state(first)).retired == ()
+    assert (await copy.store.key_state(second)).retired == (RetiredSealKey(7, highest[second]),)
+    assert sequences[1] > highest[second]
+    await copy.store.close()
+
+
+async def test_c3_the_ids_of_seal_keys_still_only_grow(world: World, tmp_path: Path) -> None:
+    person = await world.person()
+    await world.store.publish(person.device, KeyUpdate(seal_key=seal_key(8)))
+    await back_up(world, tmp_path / "copy")
+    copy = await restored(tmp_path / "copy", tmp_path / "restored")
+    with pytest.raises(StaleSeal) as stale:
+        await copy.store.publish(person.device, KeyUpdate(seal_key=seal_key(7)))
+    assert stale.value.keys == {person.device: None}
+    await copy.store.publish(person.device, KeyUpdate(seal_key=seal_key(8)))
+    assert (await copy.store.seal_keys(person.id)).keys == {person.device: seal_key(8)}
+    await copy.store.close()
+
+
+async def test_c3_everybody_is_a_stranger_until_the_token_is_published(world: World, tmp_path: Path) -> None:
+    """One in the copy may be that of somebody who was blocked since."""
+    person = await world.person()
+    await back_up(world, tmp_path / "copy")
+    copy = await restored(tmp_path / "copy", tmp_path / "restored")
+    await copy.store.publish(person.device, KeyUpdate(seal_key=seal_key(7)))
+    await copy.put(person)
+    person.token = TokenHash.random()
+    await copy.store.publish(person.device, KeyUpdate(token_hash=person.token))
+    await copy.put(person)
+    found = await copy.store.read(mailbox_of(person.device), after=0, max_count=9, max_bytes=99)
+    assert [envelope.is_request for envelope in found] == [True, False]
+    assert await copy.store.account_named(person.name) is not None
+    await copy.store.close()
+
+
+async def test_c3_who_left_stays_away(world: World, tmp_path: Path) -> None:
+    person = await world.person()
+    await world.store.leave(person.id)
+    await back_up(world, tmp_path / "copy")
+    copy = await restored(tmp_path / "copy", tmp_path / "restored")
+    assert await copy.store.account(person.id) is None
+    assert (await copy.store.stats()).left == 1
+    await copy.store.close()

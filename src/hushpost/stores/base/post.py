@@ -182,8 +182,11 @@ class Backups(Protocol):
 
     C1  A backup is one moment's contents, whatever is written meanwhile; nobody waits for it.
     C2  It appears under its name only when it is whole and durable. An existing file is left alone.
-    C3  A backup that is opened becomes a store with an epoch of its own, and hands out no one-time key
-        that the original may have handed out since: they are gone, and devices have to publish others.
+    C3  A backup that is opened becomes a store with an epoch of its own, and nothing comes back to life
+        in it that the original has used up, replaced or revoked since. One-time, fallback and seal keys,
+        delivery tokens and invitations are gone, and devices have to publish theirs again. Until a
+        device has, a send to it gets `StaleSeal` without a key; until its account's token is there, every
+        send is a request. Ids of keys that were taken in before are still not taken in again.
     """
 
     async def backup(self, path: Path, progress: Callable[[int, int], None]) -> None:

@@ -96,7 +96,7 @@ def _insert_device(tables: PostTables, account: AccountId, device: bytes) -> int
         "INSERT INTO device (account, id, number) VALUES (?,?,?)",
         (sql.binary(account), sql.binary(device), number),
     )
-    tables.db.execute("INSERT INTO device_key (device, highest_one_time) VALUES (?,-1)", (number,))
+    tables.db.execute("INSERT INTO device_key (device) VALUES (?)", (number,))
     return int(number)
 
 

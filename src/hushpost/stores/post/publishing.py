@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hushpost import sql
-from hushpost.errors import UnknownAccount
+from hushpost.errors import StaleSeal, UnknownAccount
 from hushpost.ids import AccountId, DeviceId
 from hushpost.stores import rules
 from hushpost.stores.base import RETIRED_KEPT, KeyState, KeyUpdate, SealKey, SessionKey
@@ -22,19 +22,23 @@ def publish(tables: PostTables, device: DeviceId, update: KeyUpdate) -> KeyState
         raise UnknownAccount("this device is not one of an account's")
     tables.check_room()
     db = tables.db
-    highest, fallback, signed = db.execute(
-        "SELECT highest_one_time, fallback_key, seal_key FROM device_key WHERE device = ?", (box.number,)
+    highest, highest_seal, fallback, signed = db.execute(
+        "SELECT highest_one_time, highest_seal, fallback_key, seal_key FROM device_key WHERE device = ?",
+        (box.number,),
     ).fetchone()
     (count,) = db.execute("SELECT count(*) FROM one_time_key WHERE device = ?", (box.number,)).fetchone()
     fresh = rules.new_keys(highest, 0 if update.replace_all else count, update.one_time_keys)
     present = None if box.seal_key_id is None else SealKey(box.seal_key_id, signed)
     rotates = update.seal_key is not None and rules.is_newer_seal(present, update.seal_key, device)
+    if update.seal_key is not None and update.seal_key.id < highest_seal:  # the present one was lost
+        raise StaleSeal("the id of a seal key has to grow", keys={device: None})
     tables.settle()
     if update.replace_all:
         db.execute("DELETE FROM one_time_key WHERE device = ?", (box.number,))
     add_keys(tables, box.number, fresh)
     if update.seal_key is not None and rotates:
-        _retire(tables, box)
+        if 0 <= highest_seal < update.seal_key.id:
+            _retire(tables, box, highest_seal)
         set_seal_key(tables, box.number, update.seal_key)
     if update.fallback_key is not None and update.fallback_key != fallback:
         set_fallback_key(tables, box.number, update.fallback_key)
@@ -47,12 +51,10 @@ def publish(tables: PostTables, device: DeviceId, update: KeyUpdate) -> KeyState
     return reading.key_state_of(db, box.number, tables.now)
 
 
-def _retire(tables: PostTables, box: Box) -> None:
-    """Note up to where the present seal key was used, if there is one."""
-    if box.seal_key_id is None:
-        return
+def _retire(tables: PostTables, box: Box, seal_key_id: int) -> None:
+    """Note up to where this seal key was used."""
     tables.db.execute(
-        "INSERT INTO retired_key VALUES (?,?,?,?)", (box.number, box.seal_key_id, box.highest, tables.now)
+        "INSERT INTO retired_key VALUES (?,?,?,?)", (box.number, seal_key_id, box.highest, tables.now)
     )
     tables.db.execute(
         "DELETE FROM retired_key WHERE device = ? AND id NOT IN"
@@ -64,7 +66,10 @@ def _retire(tables: PostTables, box: Box) -> None:
 def set_seal_key(tables: PostTables, device: int, key: SealKey) -> None:
     """The present one from now on."""
     tables.db.execute("UPDATE device SET seal_key_id = ? WHERE number = ?", (key.id, device))
-    tables.db.execute("UPDATE device_key SET seal_key = ? WHERE device = ?", (sql.binary(key.signed), device))
+    tables.db.execute(
+        "UPDATE device_key SET seal_key = ?, highest_seal = ? WHERE device = ?",
+        (sql.binary(key.signed), key.id, device),
+    )
 
 
 def set_fallback_key(tables: PostTables, device: int, key: bytes) -> None:

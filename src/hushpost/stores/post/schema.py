@@ -25,7 +25,8 @@ _STEPS = (
                 uses INTEGER NOT NULL,
                 expires INTEGER NOT NULL
             ) STRICT, WITHOUT ROWID""",
-            # A row stays for ever, since ids and names do. No token: the account has left. Rows of accounts
+            # A row stays for ever, since ids and names do. No token: the account has left; an empty one fits
+            # nobody. Rows of accounts
             # and devices stand in the order of the account's id, without a tree in between: an envelope
             # to anybody among a million costs as many page reads as there are trees to go down.
             """CREATE TABLE account (
@@ -57,11 +58,12 @@ _STEPS = (
                 acknowledged INTEGER NOT NULL DEFAULT 0,
                 PRIMARY KEY (account, id)
             ) STRICT, WITHOUT ROWID""",
-            # Apart from `device`, whose rows are looked at for every envelope. `highest_one_time` is the
-            # highest id that was ever taken in.
+            # Apart from `device`, whose rows are looked at for every envelope. `highest_...`: the highest
+            # ids that were ever taken in, or -1.
             """CREATE TABLE device_key (
                 device INTEGER PRIMARY KEY REFERENCES device (number),
-                highest_one_time INTEGER NOT NULL,
+                highest_one_time INTEGER NOT NULL DEFAULT -1,
+                highest_seal INTEGER NOT NULL DEFAULT -1,
                 fallback_key BLOB,
                 seal_key BLOB
             ) STRICT""",
