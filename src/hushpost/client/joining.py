@@ -108,6 +108,9 @@ def keep(t: Tables, wish: Wish, made: Made, seed: RecoverySeed | None, now: int)
     manifest, secret, account = made.manifest, made.secret, made.account
     device = manifest.devices[0]
     owner = Owner(manifest.account.id, device)
+    before = t.me.get()
+    if before is not None and before.home != wish.home:
+        t.me.forget_server()
     t.me.forget_secrets()
     account.make_one_time_keys(ONE_TIME_KEYS)
     account.make_fallback_key()

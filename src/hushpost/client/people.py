@@ -5,16 +5,23 @@ from __future__ import annotations
 import contextlib
 
 from hushpost.client import journal
-from hushpost.client.context import Context, own_manifest
+from hushpost.client.context import Context, known_me, own_manifest
 from hushpost.client.following import fetch
 from hushpost.client.link import Link
-from hushpost.client.refusals import RetryLater
 from hushpost.client.store import How, Person, Tables
 from hushpost.client.store.me import DeliveryToken
 from hushpost.client.values import Contact, Standing, Trust
 from hushpost.client.writing import say
-from hushpost.crypto.identity import ContactLink, Manifest, parse_link, safety_number
-from hushpost.errors import LinkError, StoreFull, UnknownAccount, UsageError
+from hushpost.crypto.identity import Authority, ContactLink, Manifest, parse_link, safety_number
+from hushpost.errors import (
+    LinkError,
+    ManifestError,
+    PrekeyError,
+    Refused,
+    StoreFull,
+    UnknownAccount,
+    UsageError,
+)
 from hushpost.ids import AccountId
 from hushpost.names import check_name, check_name_part
 
@@ -29,7 +36,9 @@ async def add(ctx: Context, link: Link, pasted: ContactLink | str) -> Contact:
     if isinstance(pasted, str):
         manifest = await fetch(ctx, link, pasted)
         return await ctx.change(lambda t: _added(t, ctx, manifest, How.NAME))
-    if pasted.server != ctx.me.home.pin:
+    home = ctx.me.home
+    elsewhere = isinstance(home.pin, Authority) and pasted.host != home.host  # it vouches for names
+    if pasted.server != home.pin or elsewhere:
         raise UsageError("this person is on another server", hint="join that server with another --profile")
     manifest = await fetch(ctx, link, pasted.account)
     if manifest.name != pasted.name:
@@ -77,12 +86,21 @@ def _added(t: Tables, ctx: Context, manifest: Manifest, how: How) -> Contact:
 
 
 async def meet_inviter(ctx: Context, link: Link) -> None:
-    """Whoever invited us is a contact from the start, verified: their link brought their fingerprint."""
-    inviter = ctx.me.inviter
+    """Whoever invited us is a contact from the start, verified: their link brought their fingerprint.
+
+    Where the server has somebody else under it, the link was changed on its way, or the server lies. That is
+    shown once, and we go on without them: one person's keys must not keep everybody else away.
+    """
+    inviter = (await ctx.db.reading(known_me)).inviter
     if inviter is None or await ctx.db.reading(lambda t: t.people.get(inviter.id)) is not None:
         return
-    with contextlib.suppress(UnknownAccount, RetryLater, StoreFull):  # they may have left
+    try:
         manifest = await fetch(ctx, link, inviter)
+    except (ManifestError, PrekeyError):  # `fetch` has written the alarm
+        await ctx.db.transaction(lambda t: t.me.forget_inviter())
+    except (UnknownAccount, Refused, StoreFull):
+        return  # they may have left
+    else:
         await ctx.change(lambda t: _added(t, ctx, manifest, How.INVITATION))
 
 

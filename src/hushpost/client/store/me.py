@@ -157,6 +157,14 @@ class MeTable:
         pin = b"" if isinstance(home.pin, Authority) else home.pin
         self._db.run("UPDATE me SET host = ?, port = ?, pin = ?", home.host, home.port, bytes(pin))
 
+    def forget_inviter(self) -> None:
+        """The account that the invitation named is not theirs."""
+        self._db.run("UPDATE me SET inviter = NULL")
+
+    def forget_server(self) -> None:
+        """Everything that the last server told: a registration with another one begins."""
+        self._db.run("UPDATE server SET statement = NULL, epoch = ?, committed = 0, drained_at = 0", NO_EPOCH)
+
     def forget_secrets(self) -> None:
         """Delete every key of this device and account: after leaving."""
         for table in ("olm_account", "one_time_key", "fallback_key", "seal_key", "session", "own_token"):
