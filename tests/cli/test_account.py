@@ -221,6 +221,14 @@ def test_a_phrase_of_somebody_else(alice: Member, bob: Member, shell: Shell, tmp
     assert again("recover", alice.link, stdin=alice.phrase.encode()).code == 0
 
 
+def test_following_the_server_to_another_address(alice: Member, place: Place) -> None:
+    assert alice("move", place.invitation, "--json").lines[0]["link"] == alice.link
+    dead = place.invitation.replace(place.process.host_port, "127.0.0.1:1")
+    assert alice("move", dead).code == 4
+    assert alice("move", "nonsense").code == 2
+    assert alice("whoami", "--json").lines[0]["link"] == alice.link
+
+
 def test_leaving_is_for_ever(alice: Member, bob: Member, nobody: Member, place: Place) -> None:
     asked = alice("leave")
     assert (asked.code, asked.out) == (2, "")

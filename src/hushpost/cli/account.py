@@ -128,6 +128,16 @@ def recover(
     desk.notice("your key was replaced: tell your contacts, and compare safety numbers anew")
 
 
+@command("move")
+def move(
+    desk: Desk,
+    link: Annotated[str, typer.Argument(help="Any link that names the server's new address.")],
+) -> None:
+    """Follow your server to another address. Only the very same server is accepted there."""
+    _introduce(desk, desk.run(lambda client: client.move(link), "asking the server"))
+    desk.notice("links that you gave away name the old address: give away this one from now on")
+
+
 @command("leave")
 def leave(
     desk: Desk,

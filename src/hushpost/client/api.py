@@ -31,6 +31,7 @@ from hushpost.client.clock import Clock, SystemClock
 from hushpost.client.context import Context, known_me
 from hushpost.client.joining import Wish, check_account_name, join
 from hushpost.client.keeper import Keeper
+from hushpost.client.moving import move
 from hushpost.client.profiles import ProfileFiles
 from hushpost.client.recovering import recover
 from hushpost.client.running import Opening, created, facts_of, link_of, running
@@ -174,7 +175,16 @@ class Client(Files):
         await self._keeper.settled()
 
     async def whoami(self) -> Myself:
-        return myself(self._ctx.me)
+        return myself(await self._ctx.db.reading(known_me))
+
+    async def move(self, link: str) -> Myself:
+        """Our server has another address: that of this link, if the same server proves to be there.
+
+        Raises:
+            LinkError, UsageError: not a link to our server.
+            Unreachable, ServerUntrusted: it is not there; nothing was changed.
+        """
+        return myself(await move(self._ctx, link))
 
     async def contacts(self) -> list[Contact]:
         """Everybody: contacts, requests and blocked."""
