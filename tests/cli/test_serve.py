@@ -286,6 +286,39 @@ def test_a_damaged_key_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     assert key.read_text() == damaged
 
 
+def test_a_lost_key_is_told_by_every_command(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with ServerProcess(post_server(data)):
+        pass
+    (data / "identity.key").unlink()
+    asked_for = run("server", "invite", "--data", data)
+    assert asked_for.returncode == refusal(post_server(data), tmp_path).code == ExitCode.PROFILE
+    assert "identity.key is missing" in asked_for.stderr
+    assert "restore it" in asked_for.stderr
+
+
+def test_that_links_carry_another_address_is_said(tmp_path: Path) -> None:
+    data, log = tmp_path / "data", tmp_path / "log"
+    address = data / "address"
+
+    def warnings() -> list[str]:
+        with ServerProcess(post_server(data, "--log-format", "json"), log=log):
+            pass
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        log.unlink()
+        return [each["event"] for each in lines if each["level"] == "warning"]
+
+    assert warnings() == []
+    assert stat.S_IMODE(address.stat().st_mode) == 0o600
+    address.write_text("post.example.org\n4747\n")
+    assert warnings() == ["links carry another address now"]
+    address.write_text("post.example.org\n0x1\n")
+    damaged = run("server", "invite", "--data", data)
+    assert damaged.returncode == ExitCode.PROFILE
+    assert "damaged" in damaged.stderr
+    assert warnings() == ["what links carried is not known any more"]
+
+
 def test_a_server_keeps_its_certificate_through_kill_9(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with ServerProcess(post_server(data)) as server:

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from hushpost.app.post import ADDRESS_FILE, opened_post
+from hushpost.app.address import read_address
+from hushpost.app.post import opened_post
 from hushpost.app.running import only_server, runner
 from hushpost.errors import ExitCode, HushpostError, ProfileError, Unreachable
-from hushpost.server.identity import KEY_FILE, ServerIdentity
+from hushpost.server.identity import KEY_FILE, ServerIdentity, check_key_is_not_lost
 from hushpost.server.operator import (
     SOCKET_FILE,
     AnyCommand,
@@ -38,11 +39,13 @@ def operate(data: Path, command: AnyCommand) -> Any:
     """The answer, as plain lists and dictionaries: one of `server.operator.Answer`.
 
     Raises:
-        ProfileError: this is not a server's data folder, or it may not be read.
+        ProfileError: this is not a server's data folder, or its key is gone, or it may not be read.
         HushpostError: the command was refused, with the exit code that the server gave.
     """
     try:
         known = (data / KEY_FILE).exists()
+        if not known:
+            check_key_is_not_lost(data)
     except OSError as error:
         raise ProfileError(f"{data} cannot be read: {error.strerror}", hint=_OWNER) from None
     if not known:
@@ -91,15 +94,5 @@ def _do(data: Path, command: AnyCommand) -> Any:
 async def _do_on_store(data: Path, command: AnyCommand) -> Any:
     identity = ServerIdentity.open(data, int(time.time()))
     async with opened_post(data, StoreLimits()) as store:
-        desk = Desk(store, store, identity.shown.server, _address(data), time.time)
+        desk = Desk(store, store, identity.shown.server, read_address(data), time.time)
         return msgspec.to_builtins(await desk.carry_out(command))
-
-
-def _address(data: Path) -> tuple[str, int]:
-    try:
-        host, port = (data / ADDRESS_FILE).read_text().splitlines()
-        return host, int(port)
-    except (OSError, ValueError):
-        raise ProfileError(
-            "the address that links shall carry is not known", hint="start the server once"
-        ) from None

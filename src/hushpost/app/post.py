@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from hushpost.app.address import remember_address
 from hushpost.app.room import Room
 from hushpost.app.running import (
     make_folder,
@@ -35,9 +36,6 @@ from hushpost.stores.base import StoreLimits
 from hushpost.stores.post.sqlite import SqlitePost
 
 POST_DATABASE = "post.db"
-ADDRESS_FILE = "address"
-"""In the data folder: what links carry, for commands while the server does not run."""
-
 CLASSIC_FOLDER = "classic"
 
 TIDY_SECONDS = 300.0
@@ -105,11 +103,6 @@ async def opened_post(data: Path, limits: StoreLimits) -> AsyncIterator[SqlitePo
         await store.close()
 
 
-def write_address(data: Path, address: tuple[str, int]) -> None:
-    """Remember what links carry."""
-    (data / ADDRESS_FILE).write_text(f"{address[0]}\n{address[1]}\n")
-
-
 async def _serve(
     settings: ServeSettings,
     limits: StoreLimits,
@@ -120,7 +113,7 @@ async def _serve(
     stopping = stop_signal()
     bound = listeners.post.getsockname()[:2]
     advertised = settings.advertise or (settings.host, bound[1])
-    await asyncio.to_thread(write_address, settings.data, advertised)
+    await asyncio.to_thread(remember_address, settings.data, advertised)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened_post(settings.data, limits))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())

@@ -87,13 +87,22 @@ class ServerIdentity:
         return True
 
 
-def _make_key(folder: Path) -> ServerSecret:
+def check_key_is_not_lost(folder: Path) -> None:
+    """Where there is no key, there must be nothing that belongs to one.
+
+    Raises:
+        ProfileError: the folder is in use.
+    """
     others = sorted(each.name for each in folder.iterdir()) if folder.exists() else []
     if CERTIFICATE_FILE in others or any(name.endswith(".db") for name in others):
         raise ProfileError(
             f"{KEY_FILE} is missing from a data folder in use",
             hint="restore it from a backup: with another key, no link to this server would work any more",
         )
+
+
+def _make_key(folder: Path) -> ServerSecret:
+    check_key_is_not_lost(folder)
     secret = ServerSecret.random()
     text = f"{_KEY_HEAD}\n{secret.hex()}\n{secret.public.fingerprint.hex()}\n"
     _write(folder / KEY_FILE, text.encode())
