@@ -11,10 +11,13 @@ from hushpost.client.values import Alarm, Alarmed, Received
 from hushpost.client.vault import InFile, Vault
 from hushpost.crypto.content import Text
 from hushpost.crypto.ratchet import DeviceAccount
-from hushpost.ids import DeviceId
+from hushpost.ids import AccountId, DeviceId
 from hushpost.stores.base import mailbox_of
-from tests.client.people import SmallTown, befriend, in_time, received
+from hushpost.wire.messages import SendEnvelope
+from tests.client.people import SmallTown, befriend, in_time, received, until
 from tests.client.strangers import Stranger
+
+DAY = 86_400
 
 
 async def seen(client: Client) -> list[str]:
@@ -89,3 +92,71 @@ async def damage(town: SmallTown, name: str, device: DeviceId) -> None:
         await db.transaction(work)
     finally:
         await db.close()
+
+
+def answers(town: SmallTown, account: AccountId) -> int:
+    """Envelopes for this account that the server was asked to take."""
+    return len([e for e in town.server.seen if isinstance(e, SendEnvelope) and e.account == account])
+
+
+async def a_day_later(town: SmallTown, *clients: Client) -> None:
+    """Whatever is due by then was looked after, and sent."""
+    town.clock.move(DAY)
+    tomorrow = town.clock.now()
+
+    async def looked_after() -> bool:
+        town.clock.move(1)
+        times = [await each._ctx.db.reading(lambda t: t.me.drained_at()) for each in clients]
+        return min(times) > tomorrow
+
+    await until(looked_after)
+    for each in clients:
+        await in_time(each.settled())
+
+
+async def test_who_was_not_accepted_is_told_nothing(town: SmallTown) -> None:
+    await town.join("bob")
+    victim = town.joined["bob"].link.account.id
+    stranger = Stranger(town.server)
+    await stranger.enroll()
+    async with town.open("bob") as (bob,):
+        await in_time(bob.settled())
+        await stranger.send(victim, Text("are you there?"), stranger.introduction)
+        await in_time(received(bob, 1))
+        for _ in range(5):
+            await a_day_later(town, bob)
+        assert answers(town, stranger.account.id) == 0
+        (asking,) = await bob.contacts()
+        await bob.accept(asking.account)
+        await in_time(bob.settled())
+        assert answers(town, stranger.account.id) == 1
+
+
+async def test_who_was_blocked_is_told_nothing(town: SmallTown) -> None:
+    """Not even the receipts that were owed."""
+    await town.join("alice")
+    await town.join("bob")
+    async with town.open("alice", "bob") as (alice, bob):
+        to_bob, to_alice = await befriend(town, alice, bob)
+        town.clock.move(10)
+        await in_time(bob.settled())
+        await alice.send(to_bob.account, "last words")
+        await in_time(received(bob, 1))
+        await bob.block(to_alice.account)
+        town.server.seen.clear()
+        for _ in range(5):
+            await a_day_later(town, bob)
+        assert answers(town, to_alice.account) == 0
+
+
+async def test_an_empty_message_is_answered_with_none(town: SmallTown) -> None:
+    await town.join("alice")
+    await town.join("bob")
+    async with town.open("alice", "bob") as (alice, bob):
+        to_bob, to_alice = await befriend(town, alice, bob)
+        for _ in range(4):  # receipts, then an empty message for them
+            await a_day_later(town, alice, bob)
+        town.server.seen.clear()
+        for _ in range(10):
+            await a_day_later(town, alice, bob)
+        assert answers(town, to_bob.account) + answers(town, to_alice.account) == 0

@@ -51,7 +51,8 @@ UPKEEP_SECONDS = 60
 """Between two looks at keys and old secrets."""
 
 ANSWER_WITHIN = 86_400
-"""Seconds: whoever wrote to us gets an empty message at least so often, so that both ratchets turn."""
+"""Seconds: a contact who wrote to us gets an empty message at least so often, so that both ratchets turn. Not
+at once, and strangers never: an answer that nobody has decided upon tells them whether we are there."""
 
 
 FAREWELL_SECONDS = 2.0
@@ -258,7 +259,8 @@ class Work:
         t.received.trim(now)
         t.outbox.trim(now)
         for device in t.devices.unanswered(now - ANSWER_WITHIN):
-            say(t, self._ctx, device.account)
+            if t.outbox.head(device.account) is None:
+                say(t, self._ctx, device.account)
         token = t.me.token()
         for account in t.people.untold(token.generation) if token else ():
             person = t.people.get(account)

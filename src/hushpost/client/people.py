@@ -162,6 +162,7 @@ def block(t: Tables, account: AccountId) -> Contact:
     """What they send is dropped, and the token that they have stops to serve."""
     known_person(t, account)
     t.people.stands(account, Standing.BLOCKED)
+    t.outbox.withdraw(account)
     t.me.new_token(DeliveryToken.random())
     return shown(t, account)
 

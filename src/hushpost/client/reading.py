@@ -187,7 +187,8 @@ class Reader:
             _keep_seal(t, manifest, opened.device, letter.introduction, now)
         page.ratchets.keep(ratchet, claim, opened.device.id, now)
         account = manifest.account.id
-        t.devices.heard(account, opened.device.id, opened.counter, now)
+        speaks = not all(isinstance(each, Introduction | Card) for each in opened.content.parts)
+        t.devices.heard(account, opened.device.id, opened.counter, now, speaks=speaks)
         t.people.knows(account, NO_MANIFEST if opened.our_manifest_differs else own.hash)
         if t.received.add(opened.device.id, opened.message, _trace(claim), now):
             self._say(page, account, opened, standing)

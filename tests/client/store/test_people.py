@@ -191,8 +191,10 @@ class TestDevices:
             t.devices.heard(account, device, 4, 13)
             found = t.devices.get(account, device)
             assert found is not None
-            assert (found.sent, found.received, found.sent_at, found.heard_at) == (2, 9, 11, 13)
+            assert (found.sent, found.received, found.sent_at, found.heard_at) == (2, 9, 11, 12)
             assert t.devices.unanswered(12) == (found,)
             assert t.devices.unanswered(11) == ()
             t.devices.next_counter(account, device, 14)
+            assert t.devices.unanswered(100) == ()
+            t.devices.heard(account, device, 10, 15, speaks=False)
             assert t.devices.unanswered(100) == ()

@@ -33,7 +33,8 @@ class PeerDevice:
         seal: its newest seal key that was accepted; None: fetch it.
         sent: the counter of our last message to it; 0: none.
         received: the highest counter that came from it; 0: none.
-        sent_at, heard_at: when, seconds since 1970; 0: never.
+        sent_at: when, seconds since 1970; 0: never.
+        heard_at: when the first message came that we have not written since; 0: never.
     """
 
     account: AccountId
@@ -152,17 +153,24 @@ class DeviceTable:
             device,
         )
 
-    def heard(self, account: AccountId, device: DeviceId, counter: int, now: int) -> None:
-        """A message of it was decrypted. Nothing happens where the account has never listed it."""
+    def heard(
+        self, account: AccountId, device: DeviceId, counter: int, now: int, *, speaks: bool = True
+    ) -> None:
+        """A message of it was decrypted. Nothing happens where the account has never listed it.
+
+        Args:
+            speaks: it was not empty. One that was wants no answer, or two devices would write for ever.
+        """
         known = self.get(account, device)
         if known is None:
             return
         highest = max(known.received, counter)
+        heard_at = now if speaks and known.heard_at <= known.sent_at else known.heard_at
         self._db.instead(
             "device",
             (account, device),
             PeerDevice(
-                account, known.device, known.listed, known.seal, known.sent, highest, known.sent_at, now
+                account, known.device, known.listed, known.seal, known.sent, highest, known.sent_at, heard_at
             ),
         )
         self._db.later(
@@ -170,18 +178,18 @@ class DeviceTable:
             (account, device),
             "UPDATE device SET received = ?, heard_at = ? WHERE account = ? AND id = ?",
             highest,
-            now,
+            heard_at,
             account,
             device,
         )
 
     def unanswered(self, before: int) -> tuple[PeerDevice, ...]:
-        """Listed devices that were heard since we last wrote, which was before this time (or never).
+        """Listed devices that were heard before this time, and not written to since.
 
         They get an empty message, so that both sides' ratchets turn.
         """
         rows = self._db.rows(
-            f"SELECT {_COLUMNS} FROM device WHERE listed AND heard_at > sent_at AND sent_at < ?"
+            f"SELECT {_COLUMNS} FROM device WHERE listed AND heard_at > sent_at AND heard_at <= ?"
             " ORDER BY account, id",
             before,
         )
