@@ -227,6 +227,23 @@ def test_who_interrupts_sending_is_told_what_becomes_of_the_text(
     assert b"Traceback" not in err
 
 
+def test_a_server_without_room_is_named(shell: Shell, tmp_path: Path) -> None:
+    data = tmp_path / "post-office"
+    with ServerProcess(post_server(data)) as server:
+        place = Place(server, data, invitation(data))
+        alice, bob = place.member(shell, tmp_path / "alice"), place.member(shell, tmp_path / "bob")
+        acquainted(alice, bob)
+        assert alice("send", bob.name, "there is room").code == 0
+    with ServerProcess(
+        post_server(data, f"--min-free-bytes={2**49}", f"--file-free-bytes={2**50}", port=server.address[1])
+    ):
+        for text in ("no room", "nor for this, behind it"):
+            sent = alice("send", bob.name, text, "--timeout", "2")
+            assert sent.code == 14
+            assert "2 seconds: there is no room for this" in sent.err
+        assert "waiting: there is no room for this" in alice("doctor").out
+
+
 def test_history_and_search(friends: tuple[Member, Member]) -> None:
     alice, bob = friends
     for text in ("the red fox", "a blue whale", "the blue bird"):

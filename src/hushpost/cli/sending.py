@@ -220,7 +220,8 @@ async def _followed(client: Client, contact: Contact, message: Message, wait: Wa
                 if not _is_enough((await client.message(message.id)).delivery, wait):
                     await client.reached(message.id, Delivery(wait))
         except TimeoutError:
-            problem = Unreachable(f"this took longer than {seconds:g} seconds")
+            why = await client.held_up(contact.account)
+            problem = Unreachable(f"this took longer than {seconds:g} seconds{': ' if why else ''}{why}")
         except HushpostError as error:
             problem = error
     contact = await client.contact(str(contact.account))  # sending may have found another key

@@ -34,7 +34,7 @@ from hushpost.client.keeper import Keeper
 from hushpost.client.moving import move
 from hushpost.client.profiles import ProfileFiles
 from hushpost.client.recovering import recover
-from hushpost.client.running import Opening, created, facts_of, link_of, running
+from hushpost.client.running import Opening, created, facts_of, held_up, link_of, running
 from hushpost.client.status import Phase
 from hushpost.client.store import Enrolment, Me, Tables
 from hushpost.client.transfers.library import Files
@@ -320,6 +320,10 @@ class Client(Files):
             if found.delivery is Delivery.FAILED or _ORDER.index(found.delivery) >= _ORDER.index(delivery):
                 return found
             await changed.wait()
+
+    async def held_up(self, contact: AccountId) -> str:
+        """Why what waits for somebody did not go out when it was tried last; empty: nothing is known."""
+        return await self._ctx.db.reading(lambda t: held_up(t, contact))
 
     async def usage(self) -> dict[str, str]:
         """Exactly what the server stores about us, in its own words."""

@@ -17,6 +17,7 @@ from hushpost.client.store import Enrolment, Me, StoreThread, Tables
 from hushpost.client.vault import Ask, Vault, key_source
 from hushpost.crypto.identity import ContactLink
 from hushpost.errors import HushpostError, ProfileError
+from hushpost.ids import AccountId
 
 
 @asynccontextmanager
@@ -108,6 +109,19 @@ def link_of(me: Me) -> ContactLink:
     return ContactLink(me.home.host, me.home.port, me.home.pin, me.account, me.name)
 
 
+def held_up(t: Tables, account: AccountId) -> str:
+    """Why what waits for somebody did not go out when it was tried; empty: nothing waits, or it was not."""
+    head = t.outbox.head(account)
+    if head is None:
+        return ""
+    return next((each.reason for each in t.outbox.of(head.message) if each.number == head.number), "")
+
+
+def _outbox(t: Tables) -> str:
+    reasons = sorted({held_up(t, each.account) for each in t.outbox.heads(2**62)} - {""})
+    return f"{t.outbox.count()} waiting{': ' if reasons else ''}{'; '.join(reasons)}"
+
+
 def facts_of(t: Tables, ctx: Context) -> dict[str, str]:
     """What `hush doctor` shows of the database."""
     now, seal, fallback = ctx.clock.now(), t.seals.newest(), t.prekeys.fallback()
@@ -115,7 +129,7 @@ def facts_of(t: Tables, ctx: Context) -> dict[str, str]:
     return {
         "enrolment": me.enrolment.value,
         "server": f"{me.home.host}:{me.home.port}",
-        "outbox": f"{t.outbox.count()} waiting",
+        "outbox": _outbox(t),
         "mailbox": f"read up to {position.committed}",
         "one-time keys": f"{t.prekeys.count()} unused",
         "seal key": f"number {seal.key_id}, {_days(now - seal.made_at)} old" if seal else "none",
