@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hushpost.client.values import Contact, Event, Message
     from hushpost.errors import HushpostError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Client", "Contact", "Event", "HushpostError", "Message", "__version__"]
 
