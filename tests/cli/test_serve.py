@@ -297,6 +297,19 @@ def test_a_lost_key_is_told_by_every_command(tmp_path: Path) -> None:
     assert "restore it" in asked_for.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may")
+def test_root_asks_a_server_of_another_user_and_leaves_its_files_alone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with ServerProcess(post_server(data)):
+        os.chown(data, 4747, 4747)
+        assert asked(data, "accounts") == []
+    before = sorted(data.iterdir())
+    refused = run("server", "accounts", "--data", data)
+    assert refused.returncode == ExitCode.PROFILE
+    assert "start the server" in refused.stderr
+    assert sorted(data.iterdir()) == before
+
+
 def test_that_links_carry_another_address_is_said(tmp_path: Path) -> None:
     data, log = tmp_path / "data", tmp_path / "log"
     address = data / "address"

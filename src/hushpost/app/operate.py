@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from contextlib import closing
@@ -55,6 +56,7 @@ def operate(data: Path, command: AnyCommand) -> Any:
         )
     answer = _ask(data / SOCKET_FILE, command)
     if answer is None:
+        _check_owner(data)
         return _do(data, command)
     if isinstance(answer, dict) and "exit_code" in answer:
         failure = msgspec.convert(answer, Failure)
@@ -65,6 +67,18 @@ def operate(data: Path, command: AnyCommand) -> Any:
 
 
 _OWNER = "run this as the user that the server runs as"
+
+
+def _check_owner(data: Path) -> None:
+    """Root may write into anybody's folder, and leave files there that the server cannot use.
+
+    Raises:
+        ProfileError: the folder is another user's.
+    """
+    if data.stat().st_uid != os.geteuid():
+        raise ProfileError(
+            f"{data} is another user's, and no server is running", hint=f"start the server, or {_OWNER}"
+        )
 
 
 def _ask(path: Path, command: AnyCommand) -> Any:
