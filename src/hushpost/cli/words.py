@@ -33,7 +33,7 @@ STANDINGS = {
     Standing.BLOCKED: "[blocked]",
 }
 
-QUIET = frozenset({Alarm.KEY_REPLACED, Alarm.SESSION_RESET, Alarm.REMOVED_DEVICE})
+QUIET = frozenset({Alarm.KEY_REPLACED, Alarm.SESSION_RESET, Alarm.REMOVED_DEVICE, Alarm.MISSING})
 """Worth a remark. Whatever else alarms also decides the exit code."""
 
 

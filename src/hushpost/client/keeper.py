@@ -255,6 +255,8 @@ class Work:
         t.seals.connected(seconds)
         if self.receiver.caught_up:
             t.me.drained(now)
+            for each in t.gaps.overdue(now):
+                journal.alarm(t, Alarm.MISSING, now, each.account, f"{each.messages} messages")
         delete_old(t, now)
         t.received.trim(now)
         t.outbox.trim(now)

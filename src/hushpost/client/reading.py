@@ -187,6 +187,8 @@ class Reader:
             _keep_seal(t, manifest, opened.device, letter.introduction, now)
         page.ratchets.keep(ratchet, claim, opened.device.id, now)
         account = manifest.account.id
+        if standing is Standing.CONTACT:
+            _note_gap(t, account, opened, now)
         speaks = not all(isinstance(each, Introduction | Card) for each in opened.content.parts)
         t.devices.heard(account, opened.device.id, opened.counter, now, speaks=speaks)
         t.people.knows(account, NO_MANIFEST if opened.our_manifest_differs else own.hash)
@@ -348,6 +350,17 @@ def _admit(t: Tables, manifest: Manifest, now: int) -> Standing | None:
     if not t.people.ask(account, manifest.name, now):
         return None
     return Standing.REQUEST
+
+
+def _note_gap(t: Tables, account: AccountId, opened: Opened, now: int) -> None:
+    """Whether messages of this device are missing in front of this one; or it was missing itself."""
+    device = t.devices.get(account, opened.device.id)
+    highest = device.received if device else 0
+    if (count := opened.counter - highest - 1) > 0:
+        t.gaps.skipped(account, opened.device.id, highest + 1, opened.counter - 1, now)
+        t.story.tell(opened.message, f"before it, {count} of their messages are missing or late", now)
+    elif count < 0 and t.gaps.came(opened.device.id, opened.counter):
+        t.story.tell(opened.message, "came late: later ones were here before it", now)
 
 
 def _keep_seal(t: Tables, manifest: Manifest, device: Device, shown: Introduction, now: int) -> None:

@@ -103,6 +103,19 @@ class Sent:
     reason: str
 
 
+def take_back_counters(db: Database, number: int) -> None:
+    """Nothing of this message was stored at the server: the next one has its counters.
+
+    They are its devices' newest: nothing is encrypted for an account before what waits in front of it is
+    accepted or given up.
+    """
+    db.run(
+        "UPDATE device SET sent = sent - 1 WHERE (account, id) IN (SELECT account, device FROM outgoing"
+        " JOIN outgoing_part USING (number) WHERE number = ? AND state = 'queued')",
+        number,
+    )
+
+
 class OutboxTable:
     """`t.outbox`."""
 
@@ -221,6 +234,7 @@ class OutboxTable:
 
     def failed(self, number: int, now: int, reason: str) -> None:
         """Given up. `reason`: a sentence of ours, for people."""
+        take_back_counters(self._db, number)
         self._finish(number, State.FAILED, now, reason)
 
     def delivered(self, message: MessageId, account: AccountId, device: DeviceId, now: int) -> bool:

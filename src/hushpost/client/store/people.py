@@ -204,7 +204,7 @@ class PeopleTable:
     def forget(self, account: AccountId) -> None:
         """Nothing is left of them: their manifests, devices, sessions, messages."""
         self._db.run("DELETE FROM session WHERE device IN (SELECT id FROM device WHERE account = ?)", account)
-        for table in ("device", "manifest", "receipt", "contact"):
+        for table in ("device", "manifest", "receipt", "gap", "contact"):
             self._db.run(f"DELETE FROM {table} WHERE account = ?", account)
         self._db.run("DELETE FROM outgoing WHERE account = ?", account)
         self._db.run("DELETE FROM message WHERE contact = ?", account)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hushpost.client.store.database import Database
+from hushpost.client.store.outbox import take_back_counters
 from hushpost.ids import AccountId, DeviceId, MessageId
 
 
@@ -14,6 +15,7 @@ class RepairTable:
 
     def redraft(self, number: int) -> None:
         """Nothing of it was stored at the server (`stale-devices`): encrypt it anew, for other devices."""
+        take_back_counters(self._db, number)
         self._db.run("DELETE FROM outgoing_part WHERE number = ?", number)
         self._db.run(
             "UPDATE outgoing SET state = 'draft', envelope = NULL, body = NULL WHERE number = ?"

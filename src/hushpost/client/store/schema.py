@@ -291,6 +291,17 @@ _FILES = (
     "INSERT INTO automatic VALUES (1, 0, x'')",
 )
 
+_GAPS = (
+    """CREATE TABLE gap (
+        device BLOB NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        account BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (device, first)
+    ) STRICT, WITHOUT ROWID""",
+)
+
 STEPS: tuple[Step, ...] = (
     Step(
         "who we are, keys, others and their sessions, post, what happened",
@@ -299,6 +310,7 @@ STEPS: tuple[Step, ...] = (
     Step("files that are sent and received", _FILES),
     # See `outbox.Purpose`; a message that was sent again counted as silent before.
     Step("why something is sent", ("ALTER TABLE outgoing RENAME COLUMN silent TO purpose",)),
+    Step("messages of others that are missing", _GAPS),
 )
 
 VERSION = len(STEPS)

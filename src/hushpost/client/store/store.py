@@ -26,6 +26,7 @@ from hushpost.client.store.database import Database
 from hushpost.client.store.devices import DeviceTable, ManifestTable
 from hushpost.client.store.downloads import DownloadTable
 from hushpost.client.store.events import EventTable, HandlerTable
+from hushpost.client.store.gaps import GapTable
 from hushpost.client.store.history import HistoryTable, StoryTable, UndecryptableTable
 from hushpost.client.store.joining import JoiningTable
 from hushpost.client.store.me import MeTable
@@ -57,6 +58,7 @@ class Tables:
     people: PeopleTable
     manifests: ManifestTable
     devices: DeviceTable
+    gaps: GapTable
     outbox: OutboxTable
     repair: RepairTable
     history: HistoryTable
@@ -80,6 +82,7 @@ class Tables:
             PeopleTable(db),
             ManifestTable(db),
             DeviceTable(db),
+            GapTable(db),
             OutboxTable(db),
             RepairTable(db),
             HistoryTable(db),
