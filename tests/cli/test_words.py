@@ -85,6 +85,15 @@ def test_alarms_are_loud_and_decide_the_exit_code(alarm: Alarm) -> None:
     assert (words.alarm_code([alarm]) is ExitCode.OK) == (alarm in words.QUIET)
 
 
+def test_what_waits_is_as_loud_as_it_will_be_shown() -> None:
+    assert words.waiting([]) == []
+    assert words.waiting([Alarm.KEY_REPLACED]) == ["note: 1 to be shown: hush read"]
+    assert words.waiting([Alarm.FORK, Alarm.KEY_REPLACED, Alarm.FORK]) == [
+        "ALARM: 2 to be shown: hush read",
+        "note: 1 to be shown: hush read",
+    ]
+
+
 def test_the_gravest_alarm_decides() -> None:
     assert words.alarm_code([]) is ExitCode.OK
     assert words.alarm_code([Alarm.UNDECRYPTABLE]) is ExitCode.UNDECRYPTABLE

@@ -81,8 +81,8 @@ def inbox(desk: Desk) -> None:
             desk.notice("nothing waits")
     if len(events) == MANY:
         desk.notice(f"note: that is what the oldest {MANY:,} events came to; there are more")
-    if alarms:
-        desk.notice(f"ALARM: {len(alarms)} to be shown: hush read")
+    for line in words.waiting([each.alarm for each in alarms]):
+        desk.notice(line)
     _leave(desk, problem, [])
 
 

@@ -128,6 +128,14 @@ def alarm(event: Alarmed, name: str) -> str:
     return f"{loud}: {about}{event.alarm}{detail}"
 
 
+def waiting(alarms: list[Alarm]) -> list[str]:
+    """What `inbox` says about alarms that nobody has seen: as loud as `read` shows them."""
+    quiet = sum(each in QUIET for each in alarms)
+    loud = len(alarms) - quiet
+    counts = (("ALARM", loud), ("note", quiet))
+    return [f"{word}: {count} to be shown: hush read" for word, count in counts if count]
+
+
 def alarm_code(alarms: list[Alarm]) -> ExitCode:
     """What a command that has shown these returns to the shell: the gravest counts."""
     if Alarm.OLD_COPY in alarms:

@@ -58,6 +58,10 @@ UNNUMBERED = 0
 """The number of an event that is about to be written: the store gives it its own."""
 
 
+LASTING = frozenset({Alarm.CANNOT_CONNECT})
+"""Found anew by every connection that is tried."""
+
+
 def write(t: Tables, event: Event) -> None:
     """Keep it; what it refers to stands in the other tables already."""
     match event:
@@ -85,8 +89,13 @@ def progress(t: Tables, change: DeliveryChanged) -> None:
 
 
 def alarm(t: Tables, what: Alarm, now: int, contact: AccountId | None = None, detail: str = "") -> None:
-    """Something must be shown."""
-    write(t, Alarmed(UNNUMBERED, now, what, contact, None, detail))
+    """Something must be shown. What lasts is told once, and again when something else has happened since."""
+    event = Alarmed(UNNUMBERED, now, what, contact, None, detail)
+    if what in LASTING:
+        for last in t.events.after(t.events.newest() - 1):
+            if read(t, last) == msgspec.structs.replace(event, number=last.number, at=last.at):
+                return
+    write(t, event)
 
 
 def read(t: Tables, stored: StoredEvent) -> Event | None:
