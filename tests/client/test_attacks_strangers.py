@@ -9,7 +9,7 @@ from hushpost.client.profiles import ProfileFiles
 from hushpost.client.store import StoreThread, Tables
 from hushpost.client.values import Alarm, Alarmed, Received
 from hushpost.client.vault import InFile, Vault
-from hushpost.crypto.content import Text
+from hushpost.crypto.content import Card, DeliveryToken, Text
 from hushpost.crypto.ratchet import DeviceAccount
 from hushpost.ids import AccountId, DeviceId
 from hushpost.stores.base import mailbox_of
@@ -160,3 +160,46 @@ async def test_an_empty_message_is_answered_with_none(town: SmallTown) -> None:
         for _ in range(10):
             await a_day_later(town, alice, bob)
         assert answers(town, to_bob.account) + answers(town, to_alice.account) == 0
+
+
+async def test_a_token_that_came_before_the_decision_serves_after_it(town: SmallTown) -> None:
+    await town.join("alice")
+    await town.join("bob")
+    async with town.open("alice", "bob") as (alice, bob):
+        to_bob = await alice.add(town.link("bob"))
+        await alice.send(to_bob.account, "may I?")
+        await in_time(received(bob, 1))
+        asking = (await bob.contacts())[0]
+        await bob.accept(asking.account)
+        await bob.send(asking.account, "you may")
+        await in_time(received(alice, 1))
+        sends = [each for each in town.server.seen if isinstance(each, SendEnvelope)]
+        assert all(each.delivery_token for each in sends if each.account == asking.account)
+
+
+async def test_a_removed_device_changes_nothing_any_more(town: SmallTown) -> None:
+    """Somebody has a device that its owner removed: what comes from it is shown, and marked."""
+    await town.join("alice")
+    victim = town.joined["alice"].link.account.id
+    owner = Stranger(town.server, "owner")
+    good, bad = Card(DeliveryToken(b"R" * 32), ""), Card(DeliveryToken(b"X" * 32), "")
+    async with town.open("alice") as (alice,):
+        await in_time(alice.settled())
+        await owner.send(victim, Text("hi"), owner.introduction, good)
+        await in_time(received(alice, 1))
+        await alice.accept(owner.account.id)
+        owner.list(owner.new_device(DeviceAccount.create()))
+        await owner.send(victim, Text("in the old session"), owner.introduction, bad)
+        (message,) = await in_time(received(alice, 1))
+        assert message.remark == Alarm.REMOVED_DEVICE
+        owner.sessions.clear()
+        await owner.send(victim, Text("in a new session"))
+        await until(lambda: has_alarms(alice, Alarm.REMOVED_DEVICE, Alarm.UNDECRYPTABLE))
+        assert await seen(alice) == ["hi", "in the old session"]
+        person = await alice._ctx.db.reading(lambda t: t.people.get(owner.account.id))
+        assert person is not None
+        assert person.token == b"R" * 32
+
+
+async def has_alarms(client: Client, *expected: Alarm) -> bool:
+    return await alarms(client) == list(expected)

@@ -15,7 +15,7 @@ from hushpost.client import journal
 from hushpost.client.clock import jittered
 from hushpost.client.context import Context, own_manifest
 from hushpost.client.following import Followed, absorb, follow
-from hushpost.client.ratchets import Ratchet, Ratchets
+from hushpost.client.ratchets import First, Ratchet, Ratchets
 from hushpost.client.store import Tables, Undecryptable
 from hushpost.client.store.me import DeliveryToken
 from hushpost.client.transfers.offers import attached, note_offer
@@ -173,6 +173,8 @@ class Reader:
         letter = open_letter(claim, ratchet.proof, us)
         followed = self._follow(t, letter)
         opened = _place(t, letter, followed.newest)
+        if opened.is_removed and isinstance(ratchet, First):
+            raise EnvelopeError(EnvelopeFault.WRONG_DEVICE)
         # Nothing was written up to here; behind this, nothing is refused.
         is_new = t.people.get(letter.claimed.account.id) is None
         standing = _admit(t, followed.newest, now)
@@ -237,10 +239,12 @@ class Reader:
                 note_offer(t, account, opened.message, offer, now)
             if standing is Standing.CONTACT and self._ctx.receipts:
                 t.outbox.owe_receipt(account, opened.message, page.receipts_due)
+        # Of a stranger, too: they tell it once, and it serves when they are accepted. Not of a device that
+        # was removed: it would shut its account's other devices out.
+        if (card := content.get(Card)) is not None and not opened.is_removed:
+            t.people.gave_token(account, DeliveryToken(card.token))
         if standing is not Standing.CONTACT:
             return
-        if (card := content.get(Card)) is not None:
-            t.people.gave_token(account, DeliveryToken(card.token))
         if (receipt := content.get(Receipt)) is not None:
             for message in receipt.messages:
                 if t.outbox.delivered(message, account, opened.device.id, now):
@@ -332,7 +336,7 @@ def _place(t: Tables, letter: Unplaced, manifest: Manifest) -> Opened:
     EnvelopeError: WRONG_ACCOUNT.
     """
     known = t.devices.get(manifest.account.id, letter.claimed.device)
-    removed = (known.device,) if known is not None and not known.listed else ()
+    removed = () if known is None else (known.device,)  # perhaps by what this very message brings
     try:
         return letter.place(manifest, removed)
     except EnvelopeError as error:
