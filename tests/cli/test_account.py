@@ -236,9 +236,11 @@ def test_leaving_is_for_ever(alice: Member, bob: Member, nobody: Member, place: 
     assert alice("leave", "--yes", "--json").lines == [{"name": alice.name}]
     assert bob("contacts", "add", alice.link).code == 5
     assert nobody("join", place.invitation, "--name", alice.name).code == 5
-    afterwards = alice("send", bob.name, "hello?")
-    assert afterwards.code not in {0, 14}
-    assert "Traceback" not in afterwards.err
+    for words in (("inbox",), ("usage",), ("join", place.invitation, "--name", "somebody-else")):
+        afterwards = alice(*words)
+        assert afterwards.code in {2, 3}
+        assert "has left its server" in afterwards.err
+        assert "another --profile" in afterwards.err
 
 
 def test_usage_is_what_the_server_stores(alice: Member) -> None:

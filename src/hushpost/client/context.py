@@ -89,5 +89,10 @@ def check_may_send(me: Me) -> None:
             "this database is an old copy of the profile: its keys were used further elsewhere",
             hint="go on with the newer copy; or recover the account with its phrase, as a new device",
         )
+    if me.enrolment is Enrolment.LEFT:
+        raise ProfileError(
+            "this profile's account has left its server: there is nothing but its history",
+            hint="join again with another --profile, under another name",
+        )
     if me.enrolment is not Enrolment.ENROLLED:
-        raise ProfileError("this profile has not finished joining, or has left its server")
+        raise ProfileError("this profile has not finished joining", hint="repeat the same hush join")

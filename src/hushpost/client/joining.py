@@ -77,6 +77,11 @@ def _prepare(t: Tables, wish: Wish, now: int) -> Begun:
     me, begun = t.me.get(), t.joining.get()
     if me is not None and begun is not None and _same(me, wish):
         return begun
+    if me is not None and me.enrolment is Enrolment.LEFT:
+        raise UsageError(
+            "this profile's account has left its server, and its history is here",
+            hint="use another --profile",
+        )
     if me is not None and me.enrolment is not Enrolment.PENDING:
         raise UsageError("this profile has joined already", hint="use --profile for another account")
     secret, seed = AccountSecret.random(), RecoverySeed.random()
