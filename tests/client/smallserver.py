@@ -30,6 +30,8 @@ from hushpost.crypto.identity import (
 from hushpost.crypto.prekeys import SealPrekey, SessionPrekey
 from hushpost.crypto.primitives import random_bytes, sha256
 from hushpost.errors import (
+    BlobConflict,
+    BlobIncomplete,
     HushpostError,
     InviteInvalid,
     NameTaken,
@@ -41,6 +43,7 @@ from hushpost.errors import (
     StaleSeal,
     StoreFull,
     UnknownAccount,
+    UnknownBlob,
 )
 from hushpost.ids import AccountId, DeviceId, EnvelopeId, MailboxId, TokenHash
 from hushpost.stores.base import (
@@ -57,6 +60,7 @@ from hushpost.stores.base import (
 from hushpost.stores.memory import MemoryBlobs
 from hushpost.stores.post.memory import MemoryPost
 from hushpost.wire.connection import BadRequest, ServerConnection
+from hushpost.wire.frames import Chunk, FrameEnd
 from hushpost.wire.messages import (
     Acknowledge,
     Acknowledged,
@@ -79,6 +83,7 @@ from hushpost.wire.messages import (
     PublishKeys,
     Push,
     PutManifest,
+    PutPart,
     Register,
     Registered,
     RequestMessage,
@@ -91,9 +96,12 @@ from hushpost.wire.messages import (
     UsageAnswer,
     WaitingEnvelope,
 )
+from tests.client.depot import BLOB_REQUESTS, Depot
 from tests.client.fakeserver import Credentials
 
 CODES: dict[type[HushpostError], ErrorCode] = {
+    BlobConflict: ErrorCode.BLOB_CONFLICT,
+    BlobIncomplete: ErrorCode.INCOMPLETE,
     InviteInvalid: ErrorCode.INVITE_INVALID,
     NameTaken: ErrorCode.NAME_TAKEN,
     RequestsFull: ErrorCode.REQUESTS_FULL,
@@ -103,6 +111,7 @@ CODES: dict[type[HushpostError], ErrorCode] = {
     StaleSeal: ErrorCode.STALE_SEAL,
     StoreFull: ErrorCode.FULL,
     UnknownAccount: ErrorCode.UNKNOWN_ACCOUNT,
+    UnknownBlob: ErrorCode.UNKNOWN_BLOB,
 }
 
 Twist = Callable[[RequestMessage, ResponseMessage], ResponseMessage]
@@ -120,6 +129,7 @@ class SmallServer:
         self.credentials = credentials
         self.clock = clock
         self.store = MemoryPost(MemoryBlobs(), clock=lambda: float(clock.now()))
+        self.depot = Depot()
         self.seen: list[RequestMessage] = []
         self.twist: Twist = lambda _, answer: answer
         self.twist_push: PushTwist = list
@@ -196,6 +206,8 @@ class Peer:
         self.account = AccountId(bytes(16))
         self.device = DeviceId(bytes(16))
         self.cursor = 0
+        self.last: tuple[RequestMessage, bytearray]
+        """A request of blobs, and its data so far."""
         self.unsubscribe: Callable[[], None] = lambda: None
 
     def end(self) -> None:
@@ -209,6 +221,9 @@ class Peer:
                 if isinstance(event, BadRequest):
                     self.writer.write(self.wire.send(event.answer))
                     continue
+                if isinstance(event, BLOB_REQUESTS | Chunk | FrameEnd):
+                    self.take_blob(event)
+                    continue
                 if not isinstance(event, RequestMessage):
                     return
                 self.server.seen.append(event)
@@ -219,6 +234,25 @@ class Peer:
                 self.writer.write(self.wire.send(self.server.twist(event, answer)))
                 if isinstance(answer, Subscribed | Acknowledged):
                     await self.push()
+
+    def take_blob(self, event: RequestMessage | Chunk | FrameEnd) -> None:
+        """A request of blobs, or a piece of its data, which comes before the answer."""
+        if isinstance(event, Chunk):
+            self.last[1].extend(event.data)
+            return
+        if isinstance(event, RequestMessage):
+            self.server.seen.append(event)
+            self.last = (event, bytearray())
+            if isinstance(event, PutPart):
+                return
+        request, data = self.last
+        try:
+            answer, part = self.server.depot.answer(request, bytes(data))
+        except HushpostError as error:
+            answer, part = Error(request.number, CODES[type(error)], "no"), b""
+        answer = self.server.twist(request, answer)
+        self.writer.write(self.wire.send(answer, len(part)) + part)
+        self.wire.wrote(len(part))
 
     async def answer(self, request: RequestMessage) -> ResponseMessage:
         try:

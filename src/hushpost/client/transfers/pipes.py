@@ -94,6 +94,7 @@ class Spooler:
         Raises:
             UsageError: it is too large. PipeLost: it was stopped. OSError: the disk is full.
         """
+        self._folder.parent.mkdir(mode=0o700, exist_ok=True)
         self._folder.mkdir(mode=0o700)
         held, coming = (memoryview(bytearray(PART)) for _ in range(2))
         size = count = pipe.read_into(held)

@@ -282,7 +282,7 @@ class Porter:
         try:
             yield
         finally:
-            claim.release()
+            await asyncio.to_thread(claim.release)
 
 
 def _unreleased(t: Tables) -> list[Offered]:

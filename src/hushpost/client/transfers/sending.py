@@ -99,7 +99,6 @@ class Sender:
         """
         folder = self._spool_of(upload)
         meter.starts(0, None)
-        self._spools.mkdir(mode=0o700, exist_ok=True)
         records, pipe = Records(self._ctx.db, upload.attempt), Pipe(file)
         spooler = Spooler(folder, upload.attempt, records, meter.moved)
         reading = asyncio.get_running_loop().run_in_executor(None, spooler.spool, pipe)
