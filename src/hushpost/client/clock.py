@@ -28,6 +28,40 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+LONGEST_STEP = 120
+"""Seconds between two looks at the stopwatch that count at most: a machine that slept in between was not
+connected, and a clock that was put right has not measured anything."""
+
+
+class Stopwatch:
+    """How long we were connected, over as many connections as it took."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: int | None = None
+        self._seconds = 0
+
+    def start(self) -> None:
+        self._since = self._clock.now()
+
+    def stop(self) -> None:
+        """The connection is over."""
+        self._look()
+        self._since = None
+
+    def take(self) -> int:
+        """Seconds since this was asked last."""
+        self._look()
+        seconds, self._seconds = self._seconds, 0
+        return seconds
+
+    def _look(self) -> None:
+        if self._since is not None:
+            now = self._clock.now()
+            self._seconds += min(max(0, now - self._since), LONGEST_STEP)
+            self._since = now
+
+
 FIRST_WAIT = 0.5
 """Seconds: a server that restarts is back by then."""
 

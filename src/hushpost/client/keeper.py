@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from hushpost.client import journal
-from hushpost.client.clock import LONGEST_WAIT, Backoff
+from hushpost.client.clock import LONGEST_WAIT, Backoff, Stopwatch
 from hushpost.client.context import Context, check_may_send, known_me
 from hushpost.client.joining import log_in, meet
 from hushpost.client.lease import Lease
@@ -27,7 +27,7 @@ from hushpost.client.refusals import Denied, RetryLater
 from hushpost.client.status import Bell, Phase
 from hushpost.client.store import Enrolment, Epoch, Position, Tables
 from hushpost.client.transmitting import Ready, Transmitter
-from hushpost.client.upkeep import delete_old, look_after_keys, publish_again
+from hushpost.client.upkeep import grow_older, look_after_keys, publish_again
 from hushpost.client.values import Alarm
 from hushpost.client.writing import say
 from hushpost.crypto.content import MAX_RECEIPTS, Receipt
@@ -66,6 +66,7 @@ class Keeper:
         self._ctx = ctx
         self._lease = lease
         self._backoff = Backoff()
+        self._stopwatch = Stopwatch(ctx.clock)
         self._work: Work | None = None
 
     async def run(self) -> None:
@@ -190,12 +191,14 @@ class Keeper:
             receiver = Receiver(ctx, link, Epoch(subscribed.epoch), answer.highest)
             ahead = greeting.answer.server_time - ctx.clock.now()
             transmitter = Transmitter(ctx, link, ahead)
-            self._work = Work(ctx, link, receiver, transmitter, answer.one_time_keys)
+            self._stopwatch.start()
+            self._work = Work(ctx, link, receiver, transmitter, self._stopwatch)
             self._backoff.succeeded()
             ctx.status.set(Phase.ONLINE)
-            await self._work.run()
+            await self._work.run(answer.one_time_keys)
         finally:
             self._work = None
+            self._stopwatch.stop()
             await link.close()
 
     def _check_age(self, t: Tables, epoch: Epoch, answer: Authenticated) -> Position:
@@ -218,33 +221,39 @@ class Work:
     """Everything that goes on while a connection lasts."""
 
     def __init__(
-        self, ctx: Context, link: Link, receiver: Receiver, transmitter: Transmitter, one_time_keys: int
+        self,
+        ctx: Context,
+        link: Link,
+        receiver: Receiver,
+        transmitter: Transmitter,
+        stopwatch: Stopwatch,
     ) -> None:
         self._ctx = ctx
         self.link = link
         self.receiver = receiver
         self.transmitter = transmitter
-        self._one_time_keys = one_time_keys
+        self._stopwatch = stopwatch
 
-    async def run(self) -> None:
-        """Until one part fails, which is the end of all."""
+    async def run(self, one_time_keys: int) -> None:
+        """Until one part fails, which is the end of all.
+
+        Args:
+            one_time_keys: unused, that the server has.
+        """
         await complete_chain(self._ctx, self.link)
         await meet_inviter(self._ctx, self.link)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.receiver.run())
             tasks.create_task(self.transmitter.run())
-            tasks.create_task(self._keep_keys())
+            tasks.create_task(self._keep_keys(one_time_keys))
             tasks.create_task(self._keep_time())
 
-    async def _keep_keys(self) -> None:
+    async def _keep_keys(self, left: int) -> None:
         """Keys and what follows from them: at once, every minute, and when somebody rings."""
-        connected_at = self._ctx.clock.now()
         while True:
-            now = self._ctx.clock.now()
-            seconds, connected_at = max(0, now - connected_at), now
-            await self._ctx.change(partial(self._age, seconds=seconds))
+            await self._ctx.change(partial(self._age, seconds=self._stopwatch.take()))
             with contextlib.suppress(RetryLater, StoreFull):  # the next round tries again
-                self._one_time_keys = await look_after_keys(self._ctx, self.link, self._one_time_keys)
+                left = await look_after_keys(self._ctx, self.link, left)
             await self._ctx.db.purge()
             self._ctx.outbox.ring()
             await _either(self._ctx.clock.sleep(UPKEEP_SECONDS), self._ctx.keys)
@@ -252,12 +261,11 @@ class Work:
     def _age(self, t: Tables, seconds: int) -> None:
         """What passes with time: old secrets and records; and who is owed an answer or our token."""
         now = self._ctx.clock.now()
-        t.seals.connected(seconds)
         if self.receiver.caught_up:
             t.me.drained(now)
             for each in t.gaps.overdue(now):
                 journal.alarm(t, Alarm.MISSING, now, each.account, f"{each.messages} messages")
-        delete_old(t, now)
+        grow_older(t, seconds, now)
         t.received.trim(now)
         t.outbox.trim(now)
         for device in t.devices.unanswered(now - ANSWER_WITHIN):

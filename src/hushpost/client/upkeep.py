@@ -163,6 +163,20 @@ def settle(t: Tables, ctx: Context, done: Plan, answer: KeysPublished) -> None:
     delete_old(t, now)
 
 
+def grow_older(t: Tables, seconds: int, now: int) -> None:
+    """We were connected for so long. A new seal key that was not taken in a day of that is an alarm, daily.
+
+    Whoever serves us could otherwise keep the old key in use, and hope for this device.
+    """
+    t.seals.connected(seconds)
+    newest = t.seals.newest()
+    if newest is not None and newest.published_at is None:
+        before = newest.connected - seconds
+        if newest.connected // SEAL_ROTATION > before // SEAL_ROTATION:
+            journal.alarm(t, Alarm.SEAL_NOT_TAKEN, now)
+    delete_old(t, now)
+
+
 def delete_old(t: Tables, now: int) -> None:
     """Seal keys for which nothing can come any more; and those that were kept for too long, with an alarm."""
     t.seals.delete_retired(t.me.position().committed)

@@ -171,6 +171,9 @@ class Alarm(StrEnum):
     SESSION_RESET = "a broken session with this device was replaced"
     REMOVED_DEVICE = "a message came from a device that was removed since"
     MISSING = "messages of this person have not come: they are held back, or were lost"
+    SEAL_NOT_TAKEN = (
+        "the server takes no new key of this device: what is recorded stays readable to a later thief"
+    )
     SEAL_KEPT_LONG = "a key was deleted after thirty days although mail for it may be missing"
     RESTORED = "the server was restored from a backup: what it took since then may be lost"
     OLD_COPY = "this database is an old copy: nothing is sent from it"

@@ -22,7 +22,8 @@ class OwnSealKey:
     Attributes:
         expires, made_at, published_at: seconds since 1970; `published_at` is None until the server has it.
         retired_up_to: nothing behind this sequence is sealed to it; None: more may come.
-        connected: seconds that the device was connected since a newer key was published.
+        connected: seconds that the device was connected since a newer key was published; of the newest, while
+            it waits to be published: since it was made.
     """
 
     key_id: int
@@ -67,7 +68,9 @@ class SealTable:
     def published(self, key_id: int, now: int) -> None:
         """The server has it: the keys before it are superseded."""
         self._db.run(
-            "UPDATE seal_key SET published_at = ? WHERE id = ? AND published_at IS NULL", now, key_id
+            "UPDATE seal_key SET published_at = ?, connected = 0 WHERE id = ? AND published_at IS NULL",
+            now,
+            key_id,
         )
 
     def unpublished(self) -> None:
@@ -90,8 +93,11 @@ class SealTable:
         )
 
     def connected(self, seconds: int) -> None:
-        """The device was connected for so long: the superseded keys grow older."""
-        self._db.run(f"UPDATE seal_key SET connected = connected + ? WHERE {_SUPERSEDED}", seconds)
+        """The device was connected for so long: the superseded keys grow older, and those that wait."""
+        self._db.run(
+            f"UPDATE seal_key SET connected = connected + ? WHERE published_at IS NULL OR {_SUPERSEDED}",
+            seconds,
+        )
 
     def delete_retired(self, committed: int) -> tuple[int, ...]:
         """Delete every key whose mail is committed up to its end. `Store.purge` must follow."""
