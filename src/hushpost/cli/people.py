@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -19,6 +21,7 @@ from hushpost.untrusted import printable
 
 if TYPE_CHECKING:
     from hushpost.client.api import Client
+    from hushpost.client.directory import Listed
     from hushpost.ids import AccountId
 
 app = typer.Typer()
@@ -57,6 +60,41 @@ def add(
     _tell(desk, "added", contact)
     if contact.trust is Trust.UNVERIFIED:
         desk.notice(f"note: only the server says that this key is theirs: hush verify {contact.account}")
+
+
+@command("directory")
+def directory(
+    desk: Desk,
+    prefix: Annotated[str, typer.Argument(help="What their names begin with; without it, all.")] = "",
+    after: Annotated[str, typer.Option(metavar="NAME", help="Go on behind this name.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many.")] = 1_000,
+) -> None:
+    """List who is on the server, if it is open for that."""
+
+    async def look(client: Client) -> tuple[list[Listed], bool, set[AccountId]]:
+        known = {each.account for each in await client.contacts()}
+        found: list[Listed] = []
+        async with contextlib.aclosing(client.directory(prefix, after)) as pages:
+            async for page in pages:
+                found += page
+                if len(found) > limit:
+                    break
+        return found[:limit], len(found) > limit, known
+
+    found, more, known = desk.run(look, "asking the server")
+    for each in found:
+        is_known = each.account in known
+        mark = "known" if is_known else "unknown"
+        desk.say(
+            f"{each.account}  [{mark}] {printable(each.name)}",
+            account=str(each.account),
+            name=each.name,
+            known=is_known,
+        )
+    if more:
+        desk.notice(f"there are more: --after {shlex.quote(printable(found[-1].name))}")
+    elif not found:
+        desk.notice("nobody is called so")
 
 
 @command("accept")

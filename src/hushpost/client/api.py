@@ -29,6 +29,7 @@ from pathlib import Path
 from hushpost.client import journal, people
 from hushpost.client.clock import Clock, SystemClock
 from hushpost.client.context import Context, known_me
+from hushpost.client.directory import Listed, listed
 from hushpost.client.joining import Wish, check_account_name, join
 from hushpost.client.keeper import Keeper
 from hushpost.client.moving import move
@@ -46,7 +47,7 @@ from hushpost.client.writing import compose
 from hushpost.crypto.identity import ContactLink, JoinLink, format_phrase, parse_link, parse_phrase
 from hushpost.errors import LinkError, UsageError
 from hushpost.ids import AccountId, DeviceId, MessageId
-from hushpost.wire.messages import GetUsage, Leave, Left, UsageAnswer
+from hushpost.wire.messages import Accounts, GetUsage, Leave, Left, UsageAnswer
 
 PAGE = 100
 """Events that are read at once."""
@@ -213,6 +214,12 @@ class Client(Files):
         pasted = people.parse_contact(who)
         async with self._keeper.link() as link:
             return await people.add(self._ctx, link, pasted)
+
+    async def directory(self, prefix: str = "", after: str = "") -> AsyncGenerator[list[Listed], None]:
+        """Who is on the server, page by page: see `directory.listed`."""
+        async with self._keeper.link() as link:
+            async for page in listed(lambda request: link.ask(request, Accounts), prefix, after):
+                yield page
 
     async def rename(self, contact: AccountId, alias: str) -> Contact:
         """Call them so from now on; empty: by their own name."""
