@@ -26,6 +26,7 @@
     │   ├── StaleDevices, StaleSeal  5   what a sender knew is out of date; they carry what is newer
     │   ├── StaleManifest            5   somebody else appended first
     │   ├── TooManyKeys              5
+    │   ├── TooManyManifests         5
     │   ├── UnknownBlob              5   no such blob, or not with this token
     │   ├── BlobConflict             5   something else is there, or somebody else is putting it
     │   ├── BlobIncomplete           5   parts of a blob are missing, or not of the size that was told
@@ -256,6 +257,12 @@ class StaleManifest(StoreError):
 
 class TooManyKeys(StoreError):
     """More unused one-time keys than a device may have."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class TooManyManifests(StoreError):
+    """More versions of an account's manifest, or more bytes of them, than are kept."""
 
     exit_code = ExitCode.REFUSED
 

@@ -11,13 +11,15 @@ import pytest
 
 from hushpost.crypto.identity import ClientNonce, ServerNonce, ServerStatement, next_manifest
 from hushpost.crypto.prekeys import Kind
-from hushpost.ids import TokenHash
+from hushpost.ids import AccountId, TokenHash
 from hushpost.server.identity import ServerIdentity
 from hushpost.server.parts import Traffic
 from hushpost.server.peer import NONCE_SECONDS, Greeting, Guest
 from hushpost.server.refusals import SENTENCES, Refusal
 from hushpost.settings import PostLimits, Rate, Rates
 from hushpost.stores.base import Invitation
+from hushpost.stores.memory import MemoryBlobs
+from hushpost.stores.post.memory import MemoryPost
 from hushpost.wire.codec import encode_message
 from hushpost.wire.frames import RequestHeader
 from hushpost.wire.messages import (
@@ -299,6 +301,43 @@ async def test_a_removed_device_drains_and_does_nothing_else(tmp_path: Path) -> 
             await client.expect(Subscribed, Subscribe(0, served.store.epoch, 0, 1 << 20))
         await client.expect(Acknowledged, Acknowledge(0, served.store.epoch, [waiting]))
         await client.close()
+
+
+class CountingPost(MemoryPost):
+    """Counts the manifests that are read."""
+
+    read_manifests = 0
+
+    async def manifests(self, account: AccountId, after: int, limit: int) -> list[bytes]:
+        found = await super().manifests(account, after, limit)
+        self.read_manifests += len(found)
+        return found
+
+
+async def test_a_guess_has_one_manifest_read_however_long_the_chain_is(tmp_path: Path) -> None:
+    """Nobody has proven anything before the signature is checked, and a removed device has a long chain."""
+    bob = Keeper.of(BOB)
+    rates = Rates(manifests=Rate(100, 1))
+    async with serving(
+        settings(tmp_path, rates=rates), make_store=lambda: CountingPost(MemoryBlobs())
+    ) as served:
+        store = served.store
+        assert isinstance(store, CountingPost)
+        await (await served.enroll(bob)).close()
+        devices = [Hand(40).joins(BOB.account)]
+        manifest = next_manifest(bob.manifest, BOB.secret, [bob.owner.device, *devices])
+        for _ in range(40):
+            raw = manifest.encode()
+            listed = [device.id for device in manifest.devices]
+            await store.put_manifest(BOB.account.id, manifest.version, raw, listed)
+            manifest = next_manifest(manifest, BOB.secret, devices)
+        async with await served.connect() as client:
+            store.read_manifests = 0
+            wrong = msgspec.structs.replace(await client.proof(bob), signature=bytes(64))
+            assert told(await client.refused(wrong)) == SAME
+            assert store.read_manifests == 1
+            await client.login(bob)
+            assert store.read_manifests == 2
 
 
 async def test_one_connection_too_many_of_a_device_ends_the_oldest(tmp_path: Path) -> None:

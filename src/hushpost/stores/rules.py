@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from hmac import compare_digest
 
-from hushpost.errors import RequestsFull, StaleId, StaleSeal, StoreFull, TooManyKeys
+from hushpost.errors import RequestsFull, StaleId, StaleSeal, StoreFull, TooManyKeys, TooManyManifests
 from hushpost.ids import DeviceId, EnvelopeId, TokenHash
 from hushpost.stores.base import (
     ID_MAX_AGE,
     ID_MAX_AHEAD,
+    MANIFESTS_BYTES,
+    MANIFESTS_COUNT,
     MAX_ONE_TIME_KEYS,
+    RECOVERIES_COUNT,
     REQUESTS_BYTES,
     REQUESTS_COUNT,
     Attachment,
@@ -89,6 +92,17 @@ def new_keys(last: int, count: int, offered: Sequence[SessionKey]) -> list[Sessi
     if count + len(fresh) > MAX_ONE_TIME_KEYS:
         raise TooManyKeys(f"a device has at most {MAX_ONE_TIME_KEYS} unused one-time keys")
     return [fresh[number] for number in sorted(fresh)]
+
+
+def check_manifests(count: int, size: int, *, recovery: bool) -> None:
+    """So many manifests of so many bytes may be kept of an account.
+
+    Raises:
+        TooManyManifests.
+    """
+    most = MANIFESTS_COUNT + RECOVERIES_COUNT if recovery else MANIFESTS_COUNT
+    if count > most or (size > MANIFESTS_BYTES and not recovery):
+        raise TooManyManifests("the devices of this account were changed as often as they may be")
 
 
 def is_newer_seal(present: SealKey | None, offered: SealKey, device: DeviceId) -> bool:

@@ -1,4 +1,4 @@
-"""Promises I1 and A1 to A7 of `stores.base`, for every implementation."""
+"""Promises I1 and A1 to A8 of `stores.base`, for every implementation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from hushpost.errors import (
     StaleManifest,
     StoreFull,
     TooManyKeys,
+    TooManyManifests,
     UnknownAccount,
     UnknownMailbox,
 )
 from hushpost.ids import AccountId, DeviceId, TokenHash
 from hushpost.stores.base import (
+    MANIFESTS_BYTES,
+    MANIFESTS_COUNT,
     MAX_ONE_TIME_KEYS,
+    RECOVERIES_COUNT,
     Account,
     Device,
     DeviceList,
@@ -122,7 +126,7 @@ class TestEnrolling:
         assert await world.store.account_named(new.name) == account
         assert await world.store.manifests(new.id, 0, 9) == [new.manifest]
         assert await world.store.devices(new.id) == DeviceList(1, frozenset([new.device]))
-        assert await world.store.device(new.device) == Device(new.id, listed=True)
+        assert await world.store.device(new.device) == Device(new.id, listed=True, version=1)
         assert await world.store.usage(mailbox_of(new.device)) == Usage(0, 0)
         assert await world.store.position(mailbox_of(new.device)) == Position(0, 0)
         assert await world.store.seal_keys(new.id) == SealKeys(1, {new.device: new.seal_key})
@@ -214,14 +218,14 @@ class TestEnrolling:
             await world.store.enroll(first, None)
         # A device is its own: its keys may be those of another account then.
         await world.store.enroll(msgspec.structs.replace(other, device=first.device), None)
-        assert await world.store.device(first.device) == Device(other.id, listed=True)
+        assert await world.store.device(first.device) == Device(other.id, listed=True, version=1)
 
     async def test_a3_a_device_belongs_to_the_first_account(self, world: World) -> None:
         person, other = await world.person(), await world.person()
         with pytest.raises(IdTaken):
             await world.store.put_manifest(other.id, 2, b"second", [other.device, person.device])
         assert await world.store.devices(other.id) == DeviceList(1, frozenset([other.device]))
-        assert await world.store.device(person.device) == Device(person.id, listed=True)
+        assert await world.store.device(person.device) == Device(person.id, listed=True, version=1)
 
     async def test_a3_a_removed_device_is_not_listed_again(self, world: World) -> None:
         person = await world.person(devices=2)
@@ -319,13 +323,47 @@ class TestManifests:
         gone, kept = person.devices
         await world.store.append_sealed(world.send_to(person))
         await world.list_devices(person, [kept])
-        assert await world.store.device(gone) == Device(person.id, listed=False)
+        assert await world.store.device(gone) == Device(person.id, listed=False, version=2)
         await world.store.append_sealed(world.send_to(person))
         assert await world.waiting(gone) == [1]
         assert await world.waiting(kept) == [2, 3]
         await world.store.ack(mailbox_of(gone), [1])
         assert await world.store.usage(mailbox_of(gone)) == Usage(0, 0)
         assert await world.store.position(mailbox_of(gone)) == Position(1, 1)
+
+    async def test_a6_the_newest_manifest_that_lists_a_device(self, world: World) -> None:
+        person = await world.person(devices=2)
+        kept, gone = person.devices
+        for version in (3, 4):
+            await world.list_devices(person, [kept])
+            assert await world.store.device(kept) == Device(person.id, listed=True, version=version)
+            assert await world.store.device(gone) == Device(person.id, listed=False, version=2)
+
+    async def test_a8_so_many_versions_and_some_more_by_recovery(self, world: World) -> None:
+        person = await world.person()
+        versions = range(2, MANIFESTS_COUNT + 1)
+        await asyncio.gather(
+            *(world.store.put_manifest(person.id, k, b"%d" % k, person.devices) for k in versions)
+        )
+        with pytest.raises(TooManyManifests):
+            await world.store.put_manifest(person.id, MANIFESTS_COUNT + 1, b"more", [person.device])
+        for k in range(RECOVERIES_COUNT):
+            new = msgspec.structs.replace(recovery_of(world, person), manifest=b"recovered %d" % k)
+            await world.store.recover(new, MANIFESTS_COUNT + 1 + k)
+        with pytest.raises(TooManyManifests):
+            await world.store.recover(recovery_of(world, person), MANIFESTS_COUNT + RECOVERIES_COUNT + 1)
+        assert (await world.store.devices(person.id)).version == MANIFESTS_COUNT + RECOVERIES_COUNT
+
+    async def test_a8_so_many_bytes(self, world: World) -> None:
+        person = await world.person()
+        room = MANIFESTS_BYTES - len(b"manifest 1 of 1")
+        with pytest.raises(TooManyManifests):
+            await world.store.put_manifest(person.id, 2, bytes(room + 1), [DeviceId.random()])
+        assert await world.store.devices(person.id) == DeviceList(1, frozenset(person.devices))
+        await world.store.put_manifest(person.id, 2, bytes(room), [person.device])
+        with pytest.raises(TooManyManifests):
+            await world.store.put_manifest(person.id, 3, b"x", [person.device])
+        await world.store.recover(recovery_of(world, person), 3)
 
     async def test_a6_a_manifest_when_full_changes_nothing(self, worlds: Worlds) -> None:
         world = await worlds(total_bytes=5)
@@ -348,7 +386,7 @@ class TestRecovering:
         taken = [await world.store.take_session_keys(person.id, [new.device]) for _ in range(3)]
         assert taken == [{new.device: key} for key in (b"one-time 1", b"one-time 2", b"fallback")]
         for device in person.devices:
-            assert await world.store.device(device) == Device(person.id, listed=False)
+            assert await world.store.device(device) == Device(person.id, listed=False, version=2)
         person.devices, person.seals, person.token = [new.device], {new.device: 7}, new.token_hash
         await world.put(person)
         (envelope,) = await world.store.read(mailbox_of(new.device), after=0, max_count=9, max_bytes=99)

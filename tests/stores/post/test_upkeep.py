@@ -40,7 +40,8 @@ class TestUsage:
             "seal-keys": "2",
             "retired-seal-keys": "1: number, time of retirement, last sequence",
             "files-put": "0 bytes, in a sum for each of 0 days of expiry",
-            "positions": "per device: the highest sequences stored and acknowledged, the highest key numbers",
+            "positions": "per device: the highest sequences stored and acknowledged, the highest key numbers,"
+            " the last manifest that listed it",
             "send-records": "for 31 days per envelope received: its id, its sequence, a digest of its body",
         }
 

@@ -17,7 +17,6 @@ from hushpost.server.office import Admission, Office
 from hushpost.server.peer import Greeting, Guest, Peer
 from hushpost.server.refusals import Refusal
 from hushpost.stores.base import NewAccount, PostOffice, mailbox_of
-from hushpost.wire.limits import MAX_MANIFESTS
 from hushpost.wire.messages import (
     Authenticate,
     Authenticated,
@@ -97,29 +96,20 @@ async def authenticate(office: Office, guest: Guest, request: Authenticate) -> A
 
 
 async def _entry(store: PostOffice, account: AccountId, device: DeviceId) -> _Entry:
-    """The device in the newest manifest; one that was removed, in the newest that lists it.
+    """The device in the newest manifest that lists it. That is one to read, whoever asks: a guest must not
+    be able to have a long chain read by a guess.
 
     Raises:
         Refusal: DENIED.
     """
+    found = await store.device(device)
+    if found is None or found.account != account:
+        raise Refusal(ErrorCode.DENIED)
     try:
-        newest = (await store.devices(account)).version
-        for manifest in await _manifests(store, account, newest - 1):
-            if entry := manifest.device(device):
-                return _Entry(entry, listed=True)
-        found = await store.device(device)  # before a long chain is read for nothing
-        if found is None or found.account != account:
-            raise Refusal(ErrorCode.DENIED)
-        removed: ListedDevice | None = None
-        for after in range(0, newest, MAX_MANIFESTS):
-            for manifest in await _manifests(store, account, after):
-                removed = manifest.device(device) or removed
+        (raw,) = await store.manifests(account, found.version - 1, 1)
     except UnknownAccount:
         raise Refusal(ErrorCode.DENIED) from None
-    if removed is None:
+    entry = Manifest.decode(raw).device(device)
+    if entry is None:
         raise Refusal(ErrorCode.DENIED)
-    return _Entry(removed, listed=False)
-
-
-async def _manifests(store: PostOffice, account: AccountId, after: int) -> list[Manifest]:
-    return [Manifest.decode(raw) for raw in await store.manifests(account, after, MAX_MANIFESTS)]
+    return _Entry(entry, found.listed)

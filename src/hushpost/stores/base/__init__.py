@@ -10,6 +10,9 @@ and `parts` belong to version 3.
 from __future__ import annotations
 
 from hushpost.stores.base.accounts import (
+    MANIFESTS_BYTES,
+    MANIFESTS_COUNT,
+    RECOVERIES_COUNT,
     Accounts,
     Device,
     DeviceList,
@@ -80,7 +83,10 @@ __all__ = [
     "ID_MAX_AHEAD",
     "ID_RECORD_AGE",
     "LEAST_CHARGE",
+    "MANIFESTS_BYTES",
+    "MANIFESTS_COUNT",
     "MAX_ONE_TIME_KEYS",
+    "RECOVERIES_COUNT",
     "REQUESTS_BYTES",
     "REQUESTS_COUNT",
     "RETIRED_AFTER",

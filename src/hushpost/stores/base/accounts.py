@@ -15,6 +15,19 @@ from hushpost.ids import AccountId, DeviceId, MailboxId, TokenHash
 from hushpost.stores.base.keys import SealKey, SessionKey
 from hushpost.stores.base.mail import Account
 
+MANIFESTS_COUNT = 2_000
+"""Versions of an account's manifest. All are kept, and whoever meets the account reads all: a change of
+devices a day for five years, and no store or contact is filled with them.
+"""
+
+MANIFESTS_BYTES = 16 * 2**20
+"""Bytes of them: 800 of the largest."""
+
+RECOVERIES_COUNT = 64
+"""Versions beyond these two limits that a recovery may add: a thief of the account key who uses them up
+does not keep the owner from coming back.
+"""
+
 
 def mailbox_of(device: DeviceId) -> MailboxId:
     """A device has one mailbox, for ever, and it has the device's id."""
@@ -58,10 +71,12 @@ class Device(msgspec.Struct, frozen=True):
 
     Attributes:
         listed: it is in the newest one, too. If not, it may fetch what waits, and nothing more.
+        version: of the newest manifest that lists it.
     """
 
     account: AccountId
     listed: bool
+    version: int
 
 
 class DeviceList(msgspec.Struct, frozen=True):
@@ -108,6 +123,8 @@ class Accounts(Protocol):
         what waits for them can still be read and acknowledged.
     A7  `recover` is one transaction: manifest, device with mailbox, keys and delivery token, durably, or
         nothing. Repeating it changes nothing, whatever keys and token come with the same manifest.
+    A8  At most `MANIFESTS_COUNT` versions and `MANIFESTS_BYTES` of an account are kept, and
+        `RECOVERIES_COUNT` more of its recoveries.
     """
 
     async def enroll(self, account: NewAccount, invitation: TokenHash | None) -> None:
@@ -143,7 +160,7 @@ class Accounts(Protocol):
         Raises:
             StaleManifest: `version` is not one above the newest; carries that.
             IdTaken: one of the devices is another account's, or was removed before.
-            UnknownAccount, StoreFull.
+            UnknownAccount, TooManyManifests, StoreFull.
         """
 
     async def recover(self, account: NewAccount, version: int) -> None:
@@ -153,7 +170,7 @@ class Accounts(Protocol):
             ValueError: the id of a key has more than 63 bits.
             StaleManifest: `version` is not one above the newest; carries that.
             IdTaken: the device is another account's, or was listed before.
-            UnknownAccount, TooManyKeys, StoreFull: nothing was changed.
+            UnknownAccount, TooManyKeys, TooManyManifests, StoreFull: nothing was changed.
         """
 
     async def devices(self, account: AccountId) -> DeviceList:

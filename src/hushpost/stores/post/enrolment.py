@@ -112,11 +112,53 @@ def put_manifest(
 ) -> None:
     """`Accounts.put_manifest`."""
     member = _member(tables, account)
+    if _is_next(tables, member, version, manifest, recovery=False):
+        _append(tables, member, manifest, devices)
+
+
+def recover(tables: PostTables, account: NewAccount, version: int) -> None:
+    """`Accounts.recover`. Whatever can be refused is, before the first row is written."""
+    member = _member(tables, account.id)
+    if not _is_next(tables, member, version, account.manifest, recovery=True):
+        return
+    keys = rules.new_keys(-1, 0, account.one_time_keys)
+    if account.device in member.boxes:
+        raise IdTaken("a device of this id was listed before")
+    _append(tables, member, account.manifest, [account.device])
+    (number,) = tables.db.execute(
+        "SELECT number FROM device WHERE id = ?", (sql.binary(account.device),)
+    ).fetchone()
+    _set_keys(tables, number, account, keys)
+    tables.db.execute(
+        "UPDATE account SET token_hash = ? WHERE id = ?",
+        (sql.binary(account.token_hash), sql.binary(account.id)),
+    )
+
+
+def _is_next(tables: PostTables, member: Member, version: int, manifest: bytes, *, recovery: bool) -> bool:
+    """Whether this manifest is to be appended; not if it is the newest.
+
+    Raises:
+        StaleManifest, TooManyManifests.
+    """
     newest = tables.newest_manifest(member)
     if version == member.version and manifest == newest:
-        return
+        return False
     if version != member.version + 1:
         raise StaleManifest("this manifest is not the next one", manifest=newest)
+    (size,) = tables.db.execute(
+        "SELECT sum(length(manifest)) FROM manifest WHERE account = ?", (sql.binary(member.id),)
+    ).fetchone()
+    rules.check_manifests(version, size + len(manifest), recovery=recovery)
+    return True
+
+
+def _append(tables: PostTables, member: Member, manifest: bytes, devices: Sequence[DeviceId]) -> None:
+    """The next manifest, with these devices.
+
+    Raises:
+        IdTaken, StoreFull: nothing was changed.
+    """
     listed = {device for device, box in member.boxes.items() if box.listed}
     added = [device for device in dict.fromkeys(devices) if device not in listed]
     if _are_listed(tables, added):
@@ -126,34 +168,15 @@ def put_manifest(
     for device in listed.difference(devices):
         publishing.forget_keys(tables, member.boxes[device].number)
         tables.db.execute(
-            "UPDATE device SET listed = 0, seal_key_id = NULL WHERE number = ?",
-            (member.boxes[device].number,),
+            "UPDATE device SET listed = 0, last_version = ?, seal_key_id = NULL WHERE number = ?",
+            (member.version, member.boxes[device].number),
         )
-    identity = sql.binary(account)
     for device in added:
-        _insert_device(tables, account, device)
+        _insert_device(tables, member.id, device)
+    identity, version = sql.binary(member.id), member.version + 1
     tables.db.execute("INSERT INTO manifest VALUES (?,?,?)", (identity, version, sql.binary(manifest)))
     tables.db.execute("UPDATE account SET version = ? WHERE id = ?", (version, identity))
-    tables.members.forget(account)
-
-
-def recover(tables: PostTables, account: NewAccount, version: int) -> None:
-    """`Accounts.recover`. Whatever can be refused is, before the first row is written."""
-    member = _member(tables, account.id)
-    if version == member.version and account.manifest == tables.newest_manifest(member):
-        return
-    keys = rules.new_keys(-1, 0, account.one_time_keys)
-    if _are_listed(tables, [account.device]):
-        raise IdTaken("a device of this id was listed before")
-    put_manifest(tables, account.id, version, account.manifest, [account.device])
-    (number,) = tables.db.execute(
-        "SELECT number FROM device WHERE id = ?", (sql.binary(account.device),)
-    ).fetchone()
-    _set_keys(tables, number, account, keys)
-    tables.db.execute(
-        "UPDATE account SET token_hash = ? WHERE id = ?",
-        (sql.binary(account.token_hash), sql.binary(account.id)),
-    )
+    tables.members.forget(member.id)
 
 
 def _member(tables: PostTables, account: AccountId) -> Member:

@@ -42,6 +42,7 @@ class Holdings(msgspec.Struct, frozen=True):
             "seal-keys": str(self.seal_keys),
             "retired-seal-keys": f"{self.retired_seal_keys}: number, time of retirement, last sequence",
             "files-put": f"{self.blob_bytes} bytes, in a sum for each of {self.blob_days} days of expiry",
-            "positions": "per device: the highest sequences stored and acknowledged, the highest key numbers",
+            "positions": "per device: the highest sequences stored and acknowledged, the highest key numbers,"
+            " the last manifest that listed it",
             "send-records": "for 31 days per envelope received: its id, its sequence, a digest of its body",
         }

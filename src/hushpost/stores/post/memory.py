@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hushpost.errors import (
     IdTaken,
@@ -19,8 +19,6 @@ from hushpost.errors import (
 from hushpost.ids import AccountId, DeviceId, MailboxId, TokenHash
 from hushpost.stores import rules
 from hushpost.stores.base import (
-    RETIRED_AFTER,
-    RETIRED_KEPT,
     Account,
     Blobs,
     Device,
@@ -31,9 +29,7 @@ from hushpost.stores.base import (
     KeyUpdate,
     NewAccount,
     Position,
-    RetiredSealKey,
     SealedSend,
-    SealKey,
     SealKeys,
     SessionKey,
     Stats,
@@ -43,19 +39,9 @@ from hushpost.stores.base import (
 )
 from hushpost.stores.memory import MemoryMailbox, MemoryStore
 from hushpost.stores.post.holdings import Holdings
+from hushpost.stores.post.memorykeys import MemoryDevice
 from hushpost.stores.post.memoryparts import MemoryParts
 from hushpost.stores.post.waking import Wakeups
-
-
-@dataclass(slots=True)
-class _Device:
-    account: AccountId
-    listed: bool = True
-    seal_key: SealKey | None = None
-    fallback_key: bytes | None = None
-    one_time_keys: list[SessionKey] = field(default_factory=list)
-    last_one_time_id: int = -1
-    retired: list[tuple[float, RetiredSealKey]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -74,7 +60,7 @@ class MemoryPost(MemoryStore):
         super().__init__(blobs, limits, clock)
         self._invitations: dict[TokenHash, Invitation] = {}
         self._members: dict[AccountId, _Member] = {}
-        self._devices: dict[DeviceId, _Device] = {}
+        self._devices: dict[DeviceId, MemoryDevice] = {}
         self._wakeups = Wakeups()
         self.parts = MemoryParts(self._limits, self._check_account)
         self._seconds = 0
@@ -125,9 +111,9 @@ class MemoryPost(MemoryStore):
             del self._invitations[used.token_hash]
 
     def _put_device(self, account: NewAccount, keys: Sequence[SessionKey]) -> None:
-        device = self._devices[account.device] = _Device(account.id, True, account.seal_key)
+        device = self._devices[account.device] = MemoryDevice(account.id, seal_key=account.seal_key)
         device.fallback_key = account.fallback_key
-        self._add_keys(device, keys)
+        device.add_keys(keys)
 
     async def account_named(self, name: str) -> Account | None:
         return next((each for each in self._by_id.values() if each.name == name), None)
@@ -143,34 +129,46 @@ class MemoryPost(MemoryStore):
         self, account: AccountId, version: int, manifest: bytes, devices: Sequence[DeviceId]
     ) -> None:
         member = self._member(account)
+        if self._is_next(member, version, manifest, recovery=False):
+            self._add_manifest(account, member, manifest, devices)
+
+    async def recover(self, account: NewAccount, version: int) -> None:
+        rules.check_key_ids(account.one_time_keys, account.seal_key)
+        member = self._member(account.id)
+        if not self._is_next(member, version, account.manifest, recovery=True):
+            return
+        keys = rules.new_keys(-1, 0, account.one_time_keys)
+        if self._account_of(account.device) == account.id:
+            raise IdTaken("a device of this id was listed before")
+        self._add_manifest(account.id, member, account.manifest, [account.device])
+        self._put_device(account, keys)
+        member.token_hash = account.token_hash
+
+    @staticmethod
+    def _is_next(member: _Member, version: int, manifest: bytes, *, recovery: bool) -> bool:
         newest = len(member.manifests)
         if version == newest and manifest == member.manifests[-1]:
-            return
+            return False
         if version != newest + 1:
             raise StaleManifest("this manifest is not the next one", manifest=member.manifests[-1])
+        size = sum(map(len, member.manifests)) + len(manifest)
+        rules.check_manifests(version, size, recovery=recovery)
+        return True
+
+    def _add_manifest(
+        self, account: AccountId, member: _Member, manifest: bytes, devices: Sequence[DeviceId]
+    ) -> None:
         added = set(devices) - member.devices
         if any(mailbox_of(device) in self._mailboxes for device in added):
             raise IdTaken("a device of this id was listed before")
         rules.check_total(self._limits, self._total, 1)
         for device in member.devices.difference(devices):
-            self._devices[device] = _Device(account, listed=False)
+            self._devices[device] = MemoryDevice(account, last_version=len(member.manifests))
         for device in added:
-            self._devices[device] = _Device(account)
+            self._devices[device] = MemoryDevice(account)
             self._mailboxes[mailbox_of(device)] = MemoryMailbox()
         member.manifests.append(manifest)
         member.devices = frozenset(devices)
-
-    async def recover(self, account: NewAccount, version: int) -> None:
-        rules.check_key_ids(account.one_time_keys, account.seal_key)
-        member = self._member(account.id)
-        if version == len(member.manifests) and account.manifest == member.manifests[-1]:
-            return
-        keys = rules.new_keys(-1, 0, account.one_time_keys)
-        if mailbox_of(account.device) in self._mailboxes:
-            raise IdTaken("a device of this id was listed before")
-        await self.put_manifest(account.id, version, account.manifest, [account.device])
-        self._put_device(account, keys)
-        member.token_hash = account.token_hash
 
     async def devices(self, account: AccountId) -> DeviceList:
         member = self._member(account)
@@ -179,7 +177,10 @@ class MemoryPost(MemoryStore):
     async def device(self, device: DeviceId) -> Device | None:
         self._check_open()
         found = self._devices.get(device)
-        return Device(found.account, found.listed) if found else None
+        if found is None:
+            return None
+        version = found.last_version or len(self._members[found.account].manifests)
+        return Device(found.account, found.listed, version)
 
     # Keys
 
@@ -190,37 +191,18 @@ class MemoryPost(MemoryStore):
         kept = [] if update.replace_all else found.one_time_keys
         fresh = rules.new_keys(found.last_one_time_id, len(kept), update.one_time_keys)
         if update.seal_key is not None:
-            self._rotate(device, found, update.seal_key)
+            highest = self._mailboxes[mailbox_of(device)].highest
+            found.rotate(device, update.seal_key, highest, self._clock())
         found.one_time_keys = list(kept)
-        self._add_keys(found, fresh)
+        found.add_keys(fresh)
         if update.fallback_key is not None:
             found.fallback_key = update.fallback_key
         if update.token_hash is not None:
             self._members[found.account].token_hash = update.token_hash
-        return self._key_state(found)
-
-    @staticmethod
-    def _add_keys(device: _Device, keys: Sequence[SessionKey]) -> None:
-        device.one_time_keys += keys
-        device.last_one_time_id = max([device.last_one_time_id, *(key.id for key in keys)])
-
-    def _rotate(self, device: DeviceId, found: _Device, key: SealKey) -> None:
-        if not rules.is_newer_seal(found.seal_key, key, device):
-            return
-        if found.seal_key is not None:
-            highest = self._mailboxes[mailbox_of(device)].highest
-            found.retired.append((self._clock(), RetiredSealKey(found.seal_key.id, highest)))
-            del found.retired[:-RETIRED_KEPT]
-        found.seal_key = key
+        return found.key_state(self._clock())
 
     async def key_state(self, device: DeviceId) -> KeyState:
-        return self._key_state(self._listed(device))
-
-    def _key_state(self, found: _Device) -> KeyState:
-        due = self._clock() - RETIRED_AFTER
-        return KeyState(
-            len(found.one_time_keys), tuple([key for since, key in found.retired if since <= due])
-        )
+        return self._listed(device).key_state(self._clock())
 
     async def seal_keys(self, account: AccountId) -> SealKeys:
         member = self._member(account)
@@ -390,7 +372,7 @@ class MemoryPost(MemoryStore):
             raise UnknownAccount("no such account")
         return self._members[account]
 
-    def _listed(self, device: DeviceId) -> _Device:
+    def _listed(self, device: DeviceId) -> MemoryDevice:
         self._check_open()
         found = self._devices.get(device)
         if found is None or not found.listed:

@@ -159,10 +159,11 @@ def devices(db: sql.Connection, account_id: AccountId) -> DeviceList:
 def device(db: sql.Connection, device_id: DeviceId) -> Device | None:
     """`Accounts.device`."""
     row = db.execute(
-        "SELECT account, listed FROM device WHERE id = ?",
+        "SELECT d.account, d.listed, iif(d.listed, a.version, d.last_version)"
+        " FROM device d JOIN account a ON a.id = d.account WHERE d.id = ?",
         (sql.binary(device_id),),
     ).fetchone()
-    return Device(AccountId(row[0]), bool(row[1])) if row else None
+    return Device(AccountId(row[0]), bool(row[1]), row[2]) if row else None
 
 
 def invitations(db: sql.Connection, now: float) -> list[Invitation]:

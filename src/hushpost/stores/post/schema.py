@@ -41,14 +41,16 @@ _STEPS = (
                 manifest BLOB NOT NULL,
                 PRIMARY KEY (account, version)
             ) STRICT, WITHOUT ROWID""",
-            # A device and its mailbox; its number is never another's. The four figures are those of the
-            # envelopes up to `highest`: what came after it is counted when the device is looked at, so
-            # that storing an envelope need not write here every time.
+            # A device and its mailbox; its number is never another's. `last_version` is that of the last
+            # manifest that listed it, so that nobody need look for that; 0 while one does. The four
+            # figures are those of the envelopes up to `highest`: what came after it is counted when the
+            # device is looked at, so that storing an envelope need not write here every time.
             """CREATE TABLE device (
                 account BLOB NOT NULL REFERENCES account,
                 id BLOB NOT NULL UNIQUE,
                 number INTEGER NOT NULL UNIQUE,
                 listed INTEGER NOT NULL DEFAULT 1,
+                last_version INTEGER NOT NULL DEFAULT 0,
                 seal_key_id INTEGER,
                 count INTEGER NOT NULL DEFAULT 0,
                 size INTEGER NOT NULL DEFAULT 0,
