@@ -165,7 +165,9 @@ async def test_a_stranger_by_name_is_unverified_until_numbers_are_compared(town:
             alice.safety_number(to_bob.account), bob.safety_number(request.contact.account)
         )
         assert ours == theirs
-        assert (await alice.verify(to_bob.account)).trust is Trust.VERIFIED
+        assert (
+            await alice.verify(to_bob.account, await alice.safety_number(to_bob.account))
+        ).trust is Trust.VERIFIED
         assert (await alice.contact("bob")).trust is Trust.VERIFIED
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from hushpost.client.api import Client
-from hushpost.client.values import Delivery, Trust
+from hushpost.client.values import Alarm, Alarmed, Delivery, Trust
 from hushpost.client.writing import say
 from hushpost.crypto.content import ResendRequest
-from hushpost.errors import Blocked
+from hushpost.errors import Blocked, Untrusted
 from hushpost.ids import MessageId
-from tests.client.people import SmallTown, befriend, in_time, received, until
+from tests.client.people import SmallTown, befriend, first_event, in_time, received, until
 
 
 async def test_nothing_old_is_sent_again_to_a_new_key(town: SmallTown) -> None:
@@ -93,3 +93,32 @@ async def test_a_message_is_sent_again_a_few_times_only(town: SmallTown) -> None
             await in_time(received(alice, 1))
             await in_time(alice.settled())
         assert await alice._ctx.db.reading(lambda t: len(t.outbox.of(sent.id))) == 1 + 3
+
+
+async def test_the_number_that_was_compared_is_the_one_that_verifies(town: SmallTown) -> None:
+    await town.join("alice")
+    phrase = (await town.join("bob")).recovery_phrase
+    async with town.open("alice") as (alice,):
+        to_bob = await alice.add("bob")
+        compared = await alice.safety_number(to_bob.account)
+    await Client.recover(town.profile("thief"), town.link("bob"), phrase, clock=town.clock)
+    async with Client.open(town.profile("thief"), clock=town.clock) as thief, town.open("alice") as (alice,):
+        to_alice = await thief.add(town.link("alice"))
+        await thief.send(to_alice.account, "hi")
+        await in_time(received(alice, 1))
+        with pytest.raises(Untrusted):
+            await alice.verify(to_bob.account, compared)
+        assert (await alice.contact("bob")).trust is Trust.UNVERIFIED
+        now = await alice.safety_number(to_bob.account)
+        assert (await alice.verify(to_bob.account, now)).trust is Trust.VERIFIED
+
+
+async def test_a_key_that_was_replaced_before_we_met_is_shown(town: SmallTown) -> None:
+    await town.join("alice")
+    phrase = (await town.join("bob")).recovery_phrase
+    await Client.recover(town.profile("thief"), town.link("bob"), phrase, clock=town.clock)
+    async with town.open("alice") as (alice,):
+        await alice.add(town.link("bob"))
+        event = await in_time(first_event(alice, Alarmed))
+        assert isinstance(event, Alarmed)
+        assert event.alarm is Alarm.KEY_REPLACED

@@ -32,7 +32,7 @@ async def story(town: Town[S, C]) -> None:
         assert isinstance(alarm, Alarmed)
         assert alarm.alarm is Alarm.VERIFIED_KEY_REPLACED
         assert (await alice.contact("bob")).trust is Trust.CHANGED
-        await alice.verify(to_bob.account)
+        await alice.verify(to_bob.account, await alice.safety_number(to_bob.account))
         await alice.send(to_bob.account, "welcome back")
         assert [each.text for each in await in_time(received(again, 1))] == ["welcome back"]
 

@@ -146,7 +146,7 @@ def verify(
         if not confirm and contact.trust is not Trust.VERIFIED and is_terminal(sys.stdin, sys.stdout):
             confirm = typer.confirm("Do they see the same number, told by themselves and not by a message?")
     if confirm:
-        contact = desk.run(lambda client: client.verify(contact.account))
+        contact = desk.run(lambda client: client.verify(contact.account, number))
     if desk.as_json:
         desk.say("", safety_number=number, **words.person(contact))
     elif confirm:

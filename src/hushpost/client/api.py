@@ -242,9 +242,17 @@ class Client(Files):
         both = await self._ctx.db.reading(lambda t: people.safety_keys(t, self._ctx, contact))
         return await asyncio.to_thread(people.number_of, *both)
 
-    async def verify(self, contact: AccountId) -> Contact:
-        """The user has compared safety numbers."""
-        return await self._ctx.change(lambda t: people.verify(t, contact))
+    async def verify(self, contact: AccountId, safety_number: str) -> Contact:
+        """The user has compared this safety number; spaces in it mean nothing.
+
+        Raises:
+            Untrusted: it is not the one that is shared with them now. Nobody is verified.
+        """
+        both = await self._ctx.db.reading(lambda t: people.safety_keys(t, self._ctx, contact))
+        number = await asyncio.to_thread(people.number_of, *both)
+        if "".join(safety_number.split()) != "".join(number.split()):
+            raise people.changed_number()
+        return await self._ctx.change(lambda t: people.verify(t, self._ctx, both))
 
     async def send(self, contact: AccountId, text: str) -> Message:
         """Put a text into the outbox, encrypted; it is durable when this returns, online or not.

@@ -10,9 +10,16 @@ from hushpost.client.following import fetch
 from hushpost.client.link import Link
 from hushpost.client.store import How, Person, Tables
 from hushpost.client.store.me import DeliveryToken
-from hushpost.client.values import Contact, Standing, Trust
+from hushpost.client.values import Alarm, Contact, Standing, Trust
 from hushpost.client.writing import say
-from hushpost.crypto.identity import Authority, ContactLink, Manifest, parse_link, safety_number
+from hushpost.crypto.identity import (
+    Authority,
+    ContactLink,
+    Manifest,
+    account_fingerprint,
+    parse_link,
+    safety_number,
+)
 from hushpost.errors import (
     LinkError,
     ManifestError,
@@ -20,6 +27,7 @@ from hushpost.errors import (
     Refused,
     StoreFull,
     UnknownAccount,
+    Untrusted,
     UsageError,
 )
 from hushpost.ids import AccountId
@@ -75,6 +83,8 @@ def _added(t: Tables, ctx: Context, manifest: Manifest, how: How) -> Contact:
         raise UsageError("this is yourself")
     trust = Trust.UNVERIFIED if how is How.NAME else Trust.VERIFIED
     known = t.people.get(account)
+    if known is None and account_fingerprint(manifest.account_key, manifest.recovery_key) != manifest.account:
+        journal.alarm(t, Alarm.KEY_REPLACED, ctx.clock.now(), account)
     if known is None:
         person = Person(manifest.account, manifest.name, "", Standing.CONTACT, trust, how, ctx.clock.now())
         t.people.add(person)
@@ -193,11 +203,25 @@ def _check_alias(alias: str) -> None:
         raise UsageError("nobody can be called so: it reads like an account")
 
 
-def verify(t: Tables, account: AccountId) -> Contact:
-    """The user has compared safety numbers, for the account key that is known now."""
-    known_person(t, account)
+def verify(t: Tables, ctx: Context, compared: tuple[Manifest, Manifest]) -> Contact:
+    """The user has compared the safety number of these, ours and theirs.
+
+    Raises:
+        Untrusted: one of both has another account key by now.
+    """
+    account = compared[1].account.id
+    if [each.account_key for each in safety_keys(t, ctx, account)] != [each.account_key for each in compared]:
+        raise changed_number()
     t.people.trusts(account, Trust.VERIFIED, How.SAFETY_NUMBER)
     return shown(t, account)
+
+
+def changed_number() -> Untrusted:
+    """What the user compared is not what is true now."""
+    return Untrusted(
+        "this is not the safety number that you share with them now",
+        hint="compare the numbers again: their key may have been replaced meanwhile",
+    )
 
 
 def safety_keys(t: Tables, ctx: Context, account: AccountId) -> tuple[Manifest, Manifest]:
