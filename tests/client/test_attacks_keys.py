@@ -24,7 +24,7 @@ from hushpost.crypto.identity import (
     parse_phrase,
 )
 from hushpost.crypto.prekeys import PrekeyFault
-from hushpost.errors import Blocked, ManifestError, PrekeyError
+from hushpost.errors import Blocked, ManifestError, PrekeyError, ProtocolError
 from hushpost.wire.messages import DeviceKeys, Keys, RequestMessage, ResponseMessage
 from tests.client.people import SmallTown, befriend, first_event, in_time, received
 from tests.crypto.people import MALLORY
@@ -211,6 +211,37 @@ async def test_another_devices_prekeys(town: SmallTown) -> None:
             await alice.add(town.link("bob"))
         event = await alarm(alice)
         assert (event.alarm, event.detail) == (Alarm.BAD_PREKEY, str(PrekeyFault.BAD_SIGNATURE))
+
+
+@pytest.mark.parametrize("count", [1, 6])
+async def test_session_keys_that_nobody_asked_for(town: SmallTown, count: int) -> None:
+    """Each would open a session in place of one that works."""
+    await town.join("alice")
+    await town.join("bob")
+
+    async with town.open("alice", "bob") as (alice, bob):
+        to_bob, _ = await befriend(town, alice, bob)
+        device = to_bob.devices[0]
+        before = await alice._ctx.db.reading(lambda t: t.sessions.every(device))
+        extra = town.server.fallback_keys[device]
+
+        def change(answer: Keys) -> Keys:
+            devices = [msgspec.structs.replace(each, session_key=extra) for each in answer.devices]
+            return msgspec.structs.replace(answer, devices=devices * count)
+
+        twist_keys(town, change)
+        with pytest.raises(ProtocolError):
+            await alice.add("bob")
+        assert await alice._ctx.db.reading(lambda t: t.sessions.every(device)) == before
+
+
+async def test_a_device_that_is_given_out_twice(town: SmallTown) -> None:
+    await town.join("alice")
+    await town.join("bob")
+    twist_keys(town, lambda answer: msgspec.structs.replace(answer, devices=answer.devices * 2))
+    async with town.open("alice") as (alice,):
+        with pytest.raises(ProtocolError):
+            await alice.add("bob")
 
 
 async def test_one_prekey_for_two_senders(town: SmallTown) -> None:

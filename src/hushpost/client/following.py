@@ -85,21 +85,31 @@ def absorb(t: Tables, followed: Followed, now: int) -> Manifest:
     return newest
 
 
-def absorb_keys(t: Tables, ctx: Context, manifest: Manifest, devices: Sequence[DeviceKeys]) -> None:
+def absorb_keys(
+    t: Tables, ctx: Context, manifest: Manifest, devices: Sequence[DeviceKeys], want: Sequence[DeviceId]
+) -> None:
     """Check the keys of an account's devices and keep them; session keys open sessions at once.
 
     A device whose seal key has expired was not there for three months: that is no lie of the server, and
     nothing against the others. It is written to when it is back.
 
+    Args:
+        want: for these a session key was asked for. One that was not would push out a session that works.
+
     Raises:
+        ProtocolError: a device that is not listed, or stands there twice; a session key too many.
         PrekeyError: one of them is not the device's; nothing of the answer may be kept.
     """
     account, now = manifest.account.id, ctx.clock.now()
     bundles: list[Bundle] = []
+    if len({keys.device for keys in devices}) < len(devices):
+        raise ProtocolError("the server gave out keys of a device twice")
     for keys in devices:
         device = manifest.device(DeviceId(keys.device))
         if device is None:
             raise ProtocolError("the server gave out keys of a device that is not listed")
+        if keys.session_key and device.id not in want:
+            raise ProtocolError("the server gave out a session key that nobody asked for")
         known = t.devices.get(account, device.id)
         check = PrekeyCheck(Owner(account, device), now, known.seal if known else None)
         try:
@@ -145,7 +155,7 @@ async def fetch(
                 continue  # a name is answered with the whole chain: ask for what follows the one we know
         elif answer.account != _id(pin):
             raise ProtocolError("the server answered about another account")
-        manifest = await _absorb(ctx, pin, answer)
+        manifest = await _absorb(ctx, pin, answer, want)
         if isinstance(who, str) and manifest.name != who:
             raise ManifestError(ManifestFault.WRONG_ACCOUNT)
         if not answer.more:
@@ -161,10 +171,12 @@ async def _known_version(ctx: Context, pin: AccountFingerprint | AccountId | Non
     return await ctx.db.reading(work)
 
 
-async def _absorb(ctx: Context, pin: AccountFingerprint | AccountId, answer: Keys) -> Manifest:
+async def _absorb(
+    ctx: Context, pin: AccountFingerprint | AccountId, answer: Keys, want: Sequence[DeviceId]
+) -> Manifest:
     def work(t: Tables) -> Manifest:
         manifest = absorb(t, follow(t, pin, answer.manifests), ctx.clock.now())
-        absorb_keys(t, ctx, manifest, answer.devices)
+        absorb_keys(t, ctx, manifest, answer.devices, want)
         return manifest
 
     try:
