@@ -290,3 +290,13 @@ def test_a_database_that_somebody_else_wrote(alice: Member) -> None:
     assert broken.code in {3, 7}
     assert broken.out == ""
     assert "Traceback" not in broken.err
+
+
+def test_a_database_that_is_lost(alice: Member) -> None:
+    """Joining anew would lose the name for ever."""
+    (database,) = alice.home.rglob("profile.db")
+    for each in database.parent.glob("profile.db*"):
+        each.unlink()
+    lost = alice("whoami")
+    assert (lost.code, lost.out) == (3, "")
+    assert "hush recover" in lost.err

@@ -75,7 +75,10 @@ def known_me(t: Tables) -> Me:
     """
     me = t.me.get()
     if me is None:
-        raise ProfileError("this profile has not joined a server", hint="use hush join LINK")
+        raise ProfileError(
+            "this profile is nobody yet, or its database was lost",
+            hint="use hush join LINK; or, to keep a name that you had, hush recover LINK with the phrase",
+        )
     return me
 
 

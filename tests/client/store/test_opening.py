@@ -97,7 +97,7 @@ class TestForeign:
         refused(path, "not a file")
 
     def test_a_missing_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(StoreUnusable, match="cannot be read"):
+        with pytest.raises(StoreUnusable, match="cannot be opened"):
             Store.open(tmp_path / "missing" / "profile.db", KEY)
 
 
@@ -117,7 +117,7 @@ class TestDamaged:
         else:
             content[4096:] = os.urandom(len(content) - 4096)
         filled.write_bytes(content)
-        refused(filled, "damaged")
+        assert "hush --profile NEW recover" in refused(filled, "damaged").hint
 
     def test_where_only_a_later_look_finds_it(self, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nothing false is ever read: each page is authenticated. `check` looks at all of them."""
@@ -137,6 +137,26 @@ class TestDamaged:
                 continue
         assert found
         assert not any(found)
+
+
+class TestDisk:
+    """What SQLite calls an I/O error is told by what the disk is like."""
+
+    def test_full(self, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        usage = shutil.disk_usage(filled.parent)._replace(free=4096)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+        told = opening.explained(filled, sqlite3.OperationalError("disk I/O error"))
+        assert "No space left" in str(told)
+        assert "make room" in told.hint
+
+    def test_read_only(self, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        flags = list(os.statvfs(filled.parent))
+        flags[8] |= os.ST_RDONLY
+        monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(flags))
+        assert "mounted read-only" in opening.explained(filled, sqlite3.OperationalError("readonly")).hint
+
+    def test_neither(self, filled: Path) -> None:
+        assert "disk I/O error" in str(opening.explained(filled, sqlite3.OperationalError("disk I/O error")))
 
 
 class TestInaccessible:

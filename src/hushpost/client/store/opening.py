@@ -10,8 +10,10 @@ means would drop the locks that SQLite has on it in this process.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -32,6 +34,13 @@ PATIENCE = 10.0
 CHECKPOINT_PAGES = 1_000
 """SQLite's own default: the log is put away every 4 MiB, by whoever happens to commit."""
 
+
+AWAY = "get the account back as a new device: hush --profile NEW recover, with your own link and the phrase"
+"""The way out where a database is gone for good: any copy of it would be an old one."""
+
+LITTLE = 2**20
+"""Free bytes below which whatever SQLite complains of is the disk: an "I/O error" is shared memory that does
+not fit."""
 
 _TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0"
 """Without the search index, which has tables of its own, and would be read whole to be sorted."""
@@ -167,7 +176,7 @@ def _not_ours(path: Path) -> StoreUnusable:
         pass
     return StoreUnusable(
         f"{path} does not open with this profile's key: it is damaged, or belongs to another profile",
-        hint="put database and key file back together as they were",
+        hint=f"put database and key file back together as they were; or {AWAY}",
     )
 
 
@@ -202,13 +211,15 @@ def _set_up(connection: sql.Connection) -> None:
 
 
 def _unreadable(path: Path, error: OSError) -> StoreUnusable:
-    return StoreUnusable(
-        f"{path} cannot be read: {os.strerror(error.errno or 0)}", hint="check its permissions"
-    )
+    hint = {
+        errno.ENOSPC: "make room on this disk and repeat the command",
+        errno.EROFS: "its disk is mounted read-only: a profile is written whenever it is used",
+    }.get(error.errno or 0, "check its permissions")
+    return StoreUnusable(f"{path} cannot be opened: {os.strerror(error.errno or 0)}", hint=hint)
 
 
 def _damaged(path: Path) -> StoreUnusable:
-    return StoreUnusable(f"{path} is damaged", hint="restore a backup: it becomes a new device")
+    return StoreUnusable(f"{path} is damaged", hint=AWAY)
 
 
 def newer(path: Path) -> StoreUnusable:
@@ -223,6 +234,10 @@ def explained(path: Path, error: Exception) -> StoreUnusable:
     code = sql.code_of(error)
     if code is sql.Code.BUSY:
         return StoreUnusable(f"{path} is locked by another program", hint="close it there")
+    if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+        return _unreadable(path, OSError(errno.EROFS, ""))
+    if code is sql.Code.FULL or shutil.disk_usage(path.parent).free < LITTLE:
+        return _unreadable(path, OSError(errno.ENOSPC, ""))
     if code in (sql.Code.READONLY, sql.Code.CANNOT_OPEN):
         return StoreUnusable(f"{path} cannot be opened for writing", hint="check permissions and owner")
     if code in (sql.Code.CORRUPT, sql.Code.NOT_A_DATABASE):
