@@ -203,3 +203,26 @@ async def test_a_removed_device_changes_nothing_any_more(town: SmallTown) -> Non
 
 async def has_alarms(client: Client, *expected: Alarm) -> bool:
     return await alarms(client) == list(expected)
+
+
+async def test_a_deleted_seal_key_opens_nothing(town: SmallTown) -> None:
+    """A server that kept an envelope cannot have it opened with a key that is gone from the database."""
+    await town.join("bob")
+    victim = town.joined["bob"].link.account.id
+    stranger = Stranger(town.server)
+    async with town.open("bob") as (bob,):
+        await in_time(bob.settled())
+        await stranger.send(victim, Text("one"), stranger.introduction)
+        await in_time(received(bob, 1))
+        kept = await stranger.write(victim, Text("two"))
+        first = kept.deliveries[0].seal_key_id
+
+        async def is_deleted() -> bool:
+            town.clock.move(3_600)
+            return first not in [each.key_id for each in await bob._ctx.db.reading(lambda t: t.seals.every())]
+
+        await until(is_deleted)
+        stranger.push(kept, 1_000)
+        await stranger.send(victim, Text("three"))
+        await in_time(received(bob, 1))
+        assert await seen(bob) == ["one", "three"]

@@ -254,6 +254,7 @@ class Work:
             await self._ctx.change(partial(self._age, seconds=self._stopwatch.take()))
             with contextlib.suppress(RetryLater, StoreFull):  # the next round tries again
                 left = await look_after_keys(self._ctx, self.link, left)
+            self.receiver.forget_keys()
             await self._ctx.db.purge()
             self._ctx.outbox.ring()
             await _either(self._ctx.clock.sleep(UPKEEP_SECONDS), self._ctx.keys)

@@ -142,17 +142,18 @@ class Reader:
 
     def _open(self, t: Tables, waiting: WaitingEnvelope) -> Claim:
         key_id = waiting.seal_key_id
+        key = t.seals.find(key_id)
+        if key is None:  # an opener of a key that was deleted must open nothing
+            self._openers.pop(key_id, None)
+            raise EnvelopeError(EnvelopeFault.SEAL)
         opener = self._openers.get(key_id)
         if opener is None:
-            key = t.seals.find(key_id)
-            if key is None:
-                raise EnvelopeError(EnvelopeFault.SEAL)
             opener = self._openers[key_id] = SealOpener(key.secret)
         arrived = Arrived(EnvelopeId(waiting.envelope), key_id, waiting.header, waiting.body)
         return open_seal(arrived, opener, self._ctx.me.device)
 
     def forget_keys(self) -> None:
-        """Let go of opened seal keys: the database says which are left."""
+        """Let go of opened seal keys: some may be deleted in the database, and must not be left in memory."""
         self._openers.clear()
 
     def _read(self, page: Page, claim: Claim) -> None:

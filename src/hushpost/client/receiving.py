@@ -81,6 +81,10 @@ class Receiver:
         """What waited when the device logged in is in the database."""
         return self._caught_up
 
+    def forget_keys(self) -> None:
+        """Let go of what was opened of our seal keys; what is needed is opened again."""
+        self._reader.forget_keys()
+
     async def run(self) -> None:
         """Until the link fails.
 

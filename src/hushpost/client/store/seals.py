@@ -53,8 +53,12 @@ class SealTable:
 
     def find(self, key_id: int) -> OwnSealKey | None:
         """None: never made, or deleted: what was sealed to it cannot be opened any more."""
-        row = self._db.row(f"SELECT {_COLUMNS} FROM seal_key WHERE id = ?", key_id)
-        return _key(row) if row else None
+
+        def read() -> OwnSealKey | None:
+            row = self._db.row(f"SELECT {_COLUMNS} FROM seal_key WHERE id = ?", key_id)
+            return _key(row) if row else None
+
+        return self._db.keep("seal_key", key_id, read)
 
     def newest(self) -> OwnSealKey | None:
         """The last one that was made; upload it if it is not published. None: none was made yet."""
