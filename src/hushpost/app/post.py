@@ -24,6 +24,7 @@ from hushpost.app.running import (
     settle,
     stop_signal,
 )
+from hushpost.app.upkeep import keep_up, renew, tidy
 from hushpost.classic import payloads
 from hushpost.classic.server.gateway import Gateway
 from hushpost.server import monitor, operator
@@ -37,9 +38,6 @@ from hushpost.stores.post.sqlite import SqlitePost
 
 POST_DATABASE = "post.db"
 CLASSIC_FOLDER = "classic"
-
-TIDY_SECONDS = 300.0
-RENEWAL_SECONDS = 3_600.0
 
 FIRST_USES, FIRST_LIFETIME = 10, 7 * 86_400
 """The invitation of the first run: for its operator, and the first who are invited along."""
@@ -136,7 +134,9 @@ async def _serve(
             )
         room = Room(store, settings.data, limits)
         upkeep = [
-            tasks.create_task(work) for work in (_renew(identity), _tidy(store), room.watch(office.counts))
+            tasks.create_task(keep_up("renew", partial(renew, identity))),
+            tasks.create_task(keep_up("tidy", partial(tidy, store))),
+            tasks.create_task(keep_up("room", partial(room.watch, office.counts))),
         ]
         first = desk.open_link() if settings.open else await _first_invitation(desk, store)
         for each in acceptors:
@@ -177,21 +177,3 @@ async def _first_invitation(desk: operator.Desk, store: SqlitePost) -> operator.
     if stats.accounts or stats.left or stats.invitations:
         return None
     return await desk.invite(FIRST_USES, FIRST_LIFETIME)
-
-
-async def _renew(identity: ServerIdentity) -> None:
-    """Certificates end; connections that began with the old one keep it."""
-    while True:
-        await asyncio.sleep(RENEWAL_SECONDS)
-        if await asyncio.to_thread(identity.renew, int(time.time())):
-            log.info("certificate renewed")
-
-
-async def _tidy(store: SqlitePost) -> None:
-    loop = asyncio.get_running_loop()
-    since = loop.time()
-    while True:
-        await asyncio.sleep(TIDY_SECONDS)
-        seconds = int(loop.time() - since)
-        since += seconds
-        await store.tidy(seconds)
