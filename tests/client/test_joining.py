@@ -5,15 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hushpost.client.api import Client
 from hushpost.client.context import Context
 from hushpost.client.people import add
+from hushpost.client.refusals import Denied
 from hushpost.client.values import Alarm, Alarmed, Delivery
 from hushpost.crypto.identity import AccountFingerprint, Authority, ContactLink
-from hushpost.errors import InviteInvalid, UsageError
-from hushpost.wire.messages import Error, ErrorCode, Register, RequestMessage, ResponseMessage
+from hushpost.errors import InviteInvalid, OldCopy, UsageError
+from hushpost.wire.messages import (
+    Authenticate,
+    Authenticated,
+    Error,
+    ErrorCode,
+    Register,
+    RequestMessage,
+    ResponseMessage,
+)
 from tests.client.people import SmallTown, in_time
 from tests.client.smallserver import small_server
 
@@ -64,3 +74,46 @@ async def test_an_authority_vouches_for_names(town: SmallTown) -> None:
         async with alice._keeper.link() as link:
             with pytest.raises(UsageError, match="another server"):
                 await add(Context(ctx.db, ctx.clock, me), link, there)
+
+
+async def test_one_denial_is_asked_about_again(town: SmallTown) -> None:
+    """Two are an answer."""
+    await town.join("alice")
+    denials = 1
+
+    def deny(request: RequestMessage, answer: ResponseMessage) -> ResponseMessage:
+        nonlocal denials
+        if isinstance(request, Authenticate) and denials:
+            denials -= 1
+            return Error(request.number, ErrorCode.DENIED, "")
+        return answer
+
+    town.server.twist = deny
+    async with town.open("alice") as (alice,):
+        await in_time(alice.settled())
+        denials = 2
+        before = len([each for each in town.server.seen if isinstance(each, Authenticate)])
+    async with town.open("alice") as (alice,):
+        with pytest.raises(Denied):
+            await in_time(alice.settled())
+    assert len([each for each in town.server.seen if isinstance(each, Authenticate)]) == before + 2
+
+
+async def test_one_wrong_position_makes_no_old_copy(town: SmallTown) -> None:
+    await town.join("alice")
+    lies = 1
+
+    def lie(_: RequestMessage, answer: ResponseMessage) -> ResponseMessage:
+        nonlocal lies
+        if isinstance(answer, Authenticated) and lies:
+            lies -= 1
+            return msgspec.structs.replace(answer, acknowledged=5)
+        return answer
+
+    town.server.twist = lie
+    async with town.open("alice") as (alice,):
+        await in_time(alice.settled())
+        lies = 2
+    async with town.open("alice") as (alice,):
+        with pytest.raises(OldCopy):
+            await in_time(alice.settled())

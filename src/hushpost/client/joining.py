@@ -14,6 +14,7 @@ import msgspec
 from hushpost.client.clock import Clock
 from hushpost.client.context import device_account, known_me
 from hushpost.client.link import Address, Greeting, Identity, Link, connect
+from hushpost.client.refusals import Denied
 from hushpost.client.store import Enrolment, Home, Me, StoreThread, Tables
 from hushpost.client.store.joining import Begun
 from hushpost.client.store.me import DeliveryToken
@@ -193,11 +194,35 @@ async def meet(db: StoreThread, me: Me, clock: Clock) -> tuple[Link, Greeting]:
     return link, greeting
 
 
-async def log_in(db: StoreThread, me: Me, link: Link, greeting: Greeting) -> Authenticated:
-    """Prove who we are. The device's secret stays in the store's thread.
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A connection on which we have proved who we are. Whoever has it closes the link."""
+
+    link: Link
+    greeting: Greeting
+    answer: Authenticated
+
+
+async def enter(db: StoreThread, me: Me, clock: Clock) -> Entered:
+    """Connect and log in; where the server does not let us in, once more, with fresh nonces.
 
     Raises:
         Denied: the server does not know this device.
+        ServerUntrusted, Unreachable: see `meet`.
     """
-    signer = await db.reading(device_account)
-    return await link.authenticate(greeting, Identity(me.account.id, me.device, signer))
+    try:
+        return await _log_in(db, me, clock)
+    except Denied:
+        return await _log_in(db, me, clock)
+
+
+async def _log_in(db: StoreThread, me: Me, clock: Clock) -> Entered:
+    """The device's secret stays in the store's thread."""
+    link, greeting = await meet(db, me, clock)
+    try:
+        signer = await db.reading(device_account)
+        answer = await link.authenticate(greeting, Identity(me.account.id, me.device, signer))
+    except BaseException:
+        await link.close()
+        raise
+    return Entered(link, greeting, answer)

@@ -17,7 +17,7 @@ from typing import Any
 from hushpost.client import journal
 from hushpost.client.clock import LONGEST_WAIT, Backoff, Stopwatch
 from hushpost.client.context import Context, check_may_send, known_me
-from hushpost.client.joining import log_in, meet
+from hushpost.client.joining import Entered, enter
 from hushpost.client.lease import Lease
 from hushpost.client.link import WINDOW, Link
 from hushpost.client.people import meet_inviter
@@ -25,7 +25,7 @@ from hushpost.client.receiving import Receiver, TakenOver
 from hushpost.client.recovering import complete_chain
 from hushpost.client.refusals import Denied, RetryLater
 from hushpost.client.status import Bell, Phase
-from hushpost.client.store import Enrolment, Epoch, Position, Tables
+from hushpost.client.store import Enrolment, Epoch, Me, Position, Tables
 from hushpost.client.transmitting import Ready, Transmitter
 from hushpost.client.upkeep import grow_older, look_after_keys, publish_again
 from hushpost.client.values import Alarm
@@ -95,12 +95,11 @@ class Keeper:
         if state.phase is not Phase.FOLLOWING:
             raise state.reason or Unreachable("there is no connection")
         me = await self._ctx.db.reading(known_me)
-        link, greeting = await meet(self._ctx.db, me, self._ctx.clock)
+        entered = await enter(self._ctx.db, me, self._ctx.clock)
         try:
-            await log_in(self._ctx.db, me, link, greeting)
-            yield link
+            yield entered.link
         finally:
-            await link.close()
+            await entered.link.close()
 
     def prepare(self, t: Tables, account: AccountId) -> Ready | None:
         """Encrypt what waits for this account in the transaction that has just put something there.
@@ -178,9 +177,9 @@ class Keeper:
         ctx = self._ctx
         me = await ctx.db.reading(known_me)
         check_may_send(me)
-        link, greeting = await meet(ctx.db, me, ctx.clock)
+        entered = await self._enter(me)
+        link, greeting, answer = entered.link, entered.greeting, entered.answer
         try:
-            answer = await log_in(ctx.db, me, link, greeting)
             epoch = Epoch(greeting.answer.epoch)
             position = await ctx.change(lambda t: self._check_age(t, epoch, answer))
             check_may_send(await ctx.db.reading(known_me))
@@ -200,6 +199,16 @@ class Keeper:
             self._work = None
             self._stopwatch.stop()
             await link.close()
+
+    async def _enter(self, me: Me) -> Entered:
+        """What makes this database an old copy for ever is asked twice: one wrong number is not enough."""
+        entered = await enter(self._ctx.db, me, self._ctx.clock)
+        epoch, acknowledged = Epoch(entered.greeting.answer.epoch), entered.answer.acknowledged
+        position = await self._ctx.db.reading(lambda t: t.me.position())
+        if not position.is_old_copy(epoch, acknowledged):
+            return entered
+        await entered.link.close()
+        return await enter(self._ctx.db, me, self._ctx.clock)
 
     def _check_age(self, t: Tables, epoch: Epoch, answer: Authenticated) -> Position:
         """Whether this database is an old copy: what was acknowledged was committed somewhere else then.
