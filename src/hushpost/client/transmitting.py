@@ -58,6 +58,10 @@ LINGER = 0.005
 """Seconds that what the server has accepted waits to be noted, where nothing else waits for the account: in a
 conversation the next message comes meanwhile, and one commit does for both."""
 
+CLOCK_DRIFT = 600
+"""Seconds: an id that is refused although it is younger than this was made by a clock that is wrong, and the
+next would be refused, too."""
+
 DISTRUST_WAIT = 3_600
 """Seconds until a message is tried again for which the server gave out keys that are not the recipient's."""
 
@@ -250,8 +254,12 @@ class Transmitter:
             keys = dict(stale.keys)
             await self._ctx.db.transaction(lambda t: self._keep_seals(t, head.account, keys))
             return None
-        except (StaleId, IdConflict):
-            fresh = self._fresh_id()
+        except (StaleId, IdConflict) as refused:
+            fresh, used = self._fresh_id(), step.head.envelope
+            if isinstance(refused, StaleId) and abs(fresh.seconds - used.seconds) < CLOCK_DRIFT:
+                raise Unreachable(
+                    "this device's clock was changed: the server is asked for its own"
+                ) from None
             await self._ctx.db.transaction(lambda t: t.outbox.renew(head.number, fresh))
             return None
         return step.head
