@@ -280,6 +280,7 @@ def test_a_server_that_is_not_there(tmp_path: Path, place: Place, name: str) -> 
     refused = apart("join", nowhere, "--name", name, environment=environment)
     assert (refused.code, refused.out) == (4, "")
     assert "Traceback" not in refused.err
+    assert "outbox" not in refused.err
     assert apart("join", place.invitation, "--name", name, environment=environment).code == 0
 
 

@@ -318,7 +318,7 @@ async def _dial(address: Address) -> Link:
     except OSError as error:
         raise Unreachable(
             f"no connection to the server: {error.strerror or 'unknown host'}",
-            hint="check the network and the address; messages wait in the outbox meanwhile",
+            hint="check the network and the address; if the server has moved: hush move LINK",
         ) from None
     tls = transport.get_extra_info("ssl_object")
     if tls.selected_alpn_protocol() != ALPN:
