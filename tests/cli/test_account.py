@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from harness.process import HUSH
 from hushpost.crypto.identity import ContactLink, InviteToken, JoinLink, parse_link
 from tests.cli.members import Member, Place
 from tests.cli.shells import Shell, apart
@@ -34,6 +36,15 @@ def test_joining_shows_the_link_and_the_phrase_once(nobody: Member, place: Place
     later = nobody("whoami").out + nobody("doctor").out
     assert lines[4].strip() not in later
     assert lines[2].strip() in later
+
+
+def test_a_phrase_that_could_not_be_written_is_shown_again(nobody: Member, place: Place) -> None:
+    command = [HUSH, "join", place.invitation, "--name", nobody.name]
+    with Path("/dev/full").open("wb") as full:
+        environment = {**os.environ, **nobody.environment}
+        failed = subprocess.run(command, check=False, env=environment, stdout=full, timeout=60)
+    assert failed.returncode == 1
+    assert "your recovery phrase" in nobody(*command[1:]).out
 
 
 def test_whoami_in_json(alice: Member) -> None:

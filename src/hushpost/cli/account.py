@@ -43,7 +43,8 @@ def join(
 ) -> None:
     """Make an account on a server, with an invitation.
 
-    It shows the recovery phrase, once. If it is interrupted, repeat it.
+    It shows the recovery phrase, once. If it is interrupted, repeat it before any other command: that would
+    forget the phrase.
     """
     from hushpost.client.api import Client
 
@@ -224,5 +225,11 @@ def _read_phrase(path: Path | None) -> str:
         return str(typer.prompt("Recovery phrase", hide_input=True, err=True))
     if path is None or path == STDIN:
         return stdin_text()
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(MAX_PHRASE)
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(MAX_PHRASE)
+    except OSError as error:
+        raise ProfileError(
+            f"the recovery phrase cannot be read there: {error.strerror}",
+            hint="name the file, or - for stdin",
+        ) from None
