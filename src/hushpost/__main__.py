@@ -5,6 +5,7 @@ Loading the commands takes a fifth of a second, in which nothing of theirs can c
 
 from __future__ import annotations
 
+import signal
 import sys
 
 INTERRUPTED = 130
@@ -17,11 +18,16 @@ except KeyboardInterrupt:
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and leave with its exit code.
+
+    When that is decided, Ctrl-C comes too late: the interpreter would only print what it disturbed.
+    """
     try:
         _main()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -303,3 +303,4 @@ def test_a_text_that_is_too_long(friends: tuple[Member, Member]) -> None:
     refused = alice("send", bob.name, stdin=b"x" * 900_000)
     assert refused.code == 2
     assert "128 KiB" in refused.err
+    assert "--file" in refused.err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,23 @@ def test_what_is_wrong_is_said_plainly(shell: Shell, here: Path, command: list[s
     assert said in refused.err
     assert [word for word in JARGON if word in refused.err] == []
     assert "hint: ;" not in refused.err
+
+
+def test_a_phrase_in_a_file_that_is_not_there(shell: Shell, here: Path) -> None:
+    refused = shell("recover", "hush://h:1/u/ann#x", "--phrase-file", "nowhere")
+    assert (refused.code, refused.out) == (3, "")
+    assert "No such file" in refused.err
+    assert "hint:" in refused.err
+
+
+def test_ctrl_c_after_the_end_says_nothing() -> None:
+    code = (
+        "import atexit, os, signal, sys; from hushpost.__main__ import main; sys.argv[1:] = ['--version'];"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT); main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("hush ")
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def stdin_text() -> str:
         raise UsageError("standard input is closed", hint="give the text as an argument, or pipe it in")
     raw = sys.stdin.buffer.read(MAX_STDIN)
     if len(raw) == MAX_STDIN:
-        raise UsageError("a text has less than 1 MiB", hint="split it")
+        raise UsageError("a text has 1 byte to 128 KiB", hint="send what is longer with --file")
     try:
         return raw.decode().removesuffix("\n")
     except UnicodeDecodeError:

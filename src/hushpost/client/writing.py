@@ -53,7 +53,7 @@ def compose(t: Tables, ctx: Context, contact: AccountId, text: str) -> Message:
     try:
         content = Content.of(Text(text)).encode()
     except ValueError:
-        raise UsageError("a text has 1 byte to 128 KiB") from None
+        raise UsageError("a text has 1 byte to 128 KiB", hint="send what is longer with --file") from None
     message = Message(MessageId.random(), contact, True, text, now, now, Delivery.QUEUED)
     post(t, ctx, message, content)
     return message
