@@ -81,6 +81,14 @@ class Stranger:
         )
         await self.server.store.enroll(account, None)
 
+    async def move(self, olm: DeviceAccount) -> None:
+        """To another device. The server knows it; the one before stays listed."""
+        before, self.olm, self.device = self.device, olm, self.new_device(olm)
+        self.list(*sorted((before, self.device), key=lambda each: each.id))
+        self.sessions.clear()
+        newest, listed = self.chain[-1], [each.id for each in self.chain[-1].devices]
+        await self.server.store.put_manifest(self.account.id, newest.version, newest.encode(), listed)
+
     async def write(
         self,
         victim: AccountId,

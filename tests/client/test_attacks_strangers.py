@@ -10,10 +10,11 @@ from hushpost.client.store import StoreThread, Tables
 from hushpost.client.values import Alarm, Alarmed, Received
 from hushpost.client.vault import InFile, Vault
 from hushpost.crypto.content import Card, DeliveryToken, Text
+from hushpost.crypto.identity import ManifestHash
 from hushpost.crypto.ratchet import DeviceAccount
 from hushpost.ids import AccountId, DeviceId
 from hushpost.stores.base import mailbox_of
-from hushpost.wire.messages import SendEnvelope
+from hushpost.wire.messages import Error, ErrorCode, GetKeys, RequestMessage, ResponseMessage, SendEnvelope
 from tests.client.people import SmallTown, befriend, in_time, received, until
 from tests.client.strangers import Stranger
 
@@ -226,3 +227,54 @@ async def test_a_deleted_seal_key_opens_nothing(town: SmallTown) -> None:
         await stranger.send(victim, Text("three"))
         await in_time(received(bob, 1))
         assert await seen(bob) == ["one", "three"]
+
+
+async def test_an_invented_manifest_alarms_nobody_before_it_is_a_contact(town: SmallTown) -> None:
+    await town.join("bob")
+    victim = town.joined["bob"].link.account.id
+    stranger = Stranger(town.server)
+    await stranger.enroll()
+    invented = ManifestHash(b"?" * 32)
+    async with town.open("bob") as (bob,):
+        await in_time(bob.settled())
+        await stranger.send(victim, Text("one"), stranger.introduction)
+        await stranger.deliver(await stranger.write(victim, Text("two"), manifest=invented))
+        await in_time(received(bob, 2))
+        await in_time(bob.settled())
+        await bob.accept(stranger.account.id)
+        assert await alarms(bob) == []
+        await stranger.deliver(await stranger.write(victim, Text("three"), manifest=invented))
+        await until(lambda: has_alarms(bob, Alarm.FORK))
+
+
+async def test_a_contacts_message_waits_for_a_server_that_has_no_time(town: SmallTown) -> None:
+    """From a device that is new to us, while the server does not tell of it for now."""
+    await town.join("bob")
+    victim = town.joined["bob"].link.account.id
+    friend = Stranger(town.server, "friend")
+    await friend.enroll()
+    refused: list[int] = []
+
+    def no_time(request: RequestMessage, answer: ResponseMessage) -> ResponseMessage:
+        if isinstance(request, GetKeys) and len(refused) < 3:
+            refused.append(request.number)
+            return Error(request.number, ErrorCode.RATE_LIMITED, "", 60)
+        return answer
+
+    async with town.open("bob") as (bob,):
+        await in_time(bob.settled())
+        await friend.send(victim, Text("one"), friend.introduction)
+        await in_time(received(bob, 1))
+        await bob.accept(friend.account.id)
+        await in_time(bob.settled())
+        await friend.move(DeviceAccount.create())
+        town.server.twist = no_time
+        await friend.send(victim, Text("two"))
+
+        async def has_come() -> bool:
+            town.clock.move(10)
+            return await seen(bob) == ["one", "two"]
+
+        await until(has_come)
+        assert len(refused) == 3
+        assert await alarms(bob) == []

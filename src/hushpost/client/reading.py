@@ -185,7 +185,8 @@ class Reader:
         person = t.people.get(manifest.account.id)
         if is_new and person is not None:
             journal.write(t, Requested(journal.UNNUMBERED, now, journal.as_contact(t, person)))
-        self._note_newer(t, opened)
+        if standing is Standing.CONTACT:
+            self._note_newer(t, opened)
         if letter.introduction is not None:
             _keep_seal(t, manifest, opened.device, letter.introduction, now)
         page.ratchets.keep(ratchet, claim, opened.device.id, now)

@@ -11,8 +11,9 @@ from hushpost.client.context import Context
 from hushpost.client.following import fetch
 from hushpost.client.link import Link
 from hushpost.client.reading import Reader, Unlisted
+from hushpost.client.refusals import RetryLater
 from hushpost.client.store import Epoch, Tables
-from hushpost.client.values import Alarm
+from hushpost.client.values import Alarm, Standing
 from hushpost.crypto.identity import ManifestHash
 from hushpost.errors import (
     HushpostError,
@@ -154,22 +155,40 @@ class Receiver:
 
         await self._ctx.change(work)
 
-    async def _fetch(self, account: AccountId) -> None:
-        """Newer manifests of a sender. Where there are none, the message is refused at the next reading."""
-        try:
-            await fetch(self._ctx, self._link, account)
-        except (Unreachable, ProtocolError):
-            raise
-        except HushpostError:
-            return
+    async def _fetch(self, account: AccountId) -> bool:
+        """Newer manifests of a sender. Where there are none, the message is refused at the next reading.
+
+        A contact's message is not lost because the server does not answer just now: it is asked again, and
+        nothing is acknowledged meanwhile. For strangers nobody waits.
+
+        Returns:
+            Whether the server has answered, and with nothing that is refused.
+        """
+        while True:
+            try:
+                await fetch(self._ctx, self._link, account)
+            except (Unreachable, ProtocolError):
+                raise
+            except RetryLater as later:
+                if not await self._ctx.db.reading(lambda t: _is_contact(t, account)):
+                    return False
+                await self._ctx.clock.sleep(later.retry_after)
+            except HushpostError:
+                return False
+            else:
+                return True
 
     async def _look_after(self, account: AccountId, named: ManifestHash) -> None:
-        """A sender named a manifest of theirs that we have not seen: the server should have it."""
-        await self._fetch(account)
+        """A contact named a manifest of theirs that we have not seen: the server should have it.
+
+        If it answers, and has another, there are two. A stranger's word for it would be worth nothing.
+        """
+        if not await self._fetch(account):
+            return
 
         def work(t: Tables) -> None:
             if t.manifests.version_of(account, named) is None:
-                journal.alarm(t, Alarm.ROLLBACK, self._ctx.clock.now(), account)
+                journal.alarm(t, Alarm.FORK, self._ctx.clock.now(), account)
 
         await self._ctx.change(work)
 
@@ -189,3 +208,8 @@ class Receiver:
         if not self._caught_up and sequence >= self._highest:
             self._caught_up = True
             self._ctx.status.touch()
+
+
+def _is_contact(t: Tables, account: AccountId) -> bool:
+    person = t.people.get(account)
+    return person is not None and person.standing is Standing.CONTACT
