@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from hushpost.client.api import Client
 from hushpost.client.profiles import ProfileFiles
 from hushpost.client.store import StoreThread, Tables
 from hushpost.client.values import Alarm, Alarmed, Received
 from hushpost.client.vault import InFile, Vault
 from hushpost.crypto.content import Card, DeliveryToken, Text
-from hushpost.crypto.identity import ManifestHash
+from hushpost.crypto.identity import Manifest, ManifestHash
 from hushpost.crypto.ratchet import DeviceAccount
 from hushpost.ids import AccountId, DeviceId
 from hushpost.stores.base import mailbox_of
@@ -278,3 +280,41 @@ async def test_a_contacts_message_waits_for_a_server_that_has_no_time(town: Smal
         await until(has_come)
         assert len(refused) == 3
         assert await alarms(bob) == []
+
+
+async def test_nothing_is_kept_of_strangers_who_do_not_even_ask(town: SmallTown) -> None:
+    """Their messages bring no introduction, so that we fetch; and then are of a device that nobody listed."""
+    await town.join("bob")
+    victim = town.joined["bob"].link.account.id
+    strangers = [Stranger(town.server, f"stranger {number}") for number in range(3)]
+    async with town.open("bob") as (bob,):
+        await in_time(bob.settled())
+        for each in strangers:
+            await each.enroll()
+            each.olm = DeviceAccount.create()
+            await each.send(victim, Text("who am I?"))
+        await until(lambda: has_alarms(bob, *[Alarm.UNDECRYPTABLE] * 3))
+
+        def kept(t: Tables) -> list[Manifest | None]:
+            return [t.manifests.newest(each.account.id) for each in strangers]
+
+        assert await bob._ctx.db.reading(kept) == [None] * 3
+
+
+async def test_nothing_is_fetched_for_strangers_without_room(
+    town: SmallTown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hushpost.client.store.people.MAX_REQUESTS", 1)
+    await town.join("bob")
+    victim = town.joined["bob"].link.account.id
+    first, second = Stranger(town.server, "first"), Stranger(town.server, "second")
+    async with town.open("bob") as (bob,):
+        await in_time(bob.settled())
+        await first.send(victim, Text("one"), first.introduction)
+        await in_time(received(bob, 1))
+        await second.enroll()
+        town.server.seen.clear()
+        await second.send(victim, Text("nobody reads this"))
+        await first.send(victim, Text("two"))
+        await in_time(received(bob, 1))
+        assert not [each for each in town.server.seen if isinstance(each, GetKeys)]

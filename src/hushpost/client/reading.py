@@ -113,8 +113,15 @@ class Reader:
         try:
             self._read(page, claim)
         except Unknown as unknown:
+            nobody = unknown.account != self._ctx.me.account.id and t.people.get(unknown.account) is None
+            if nobody and not t.people.has_room():
+                t.people.turn_away()
+                t.story.tell(envelope, "dropped: too many strangers wait", self._ctx.clock.now())
+                return None
             if not again:
                 return Unlisted(unknown.account)
+            if nobody:  # what was fetched of them is of no use without them
+                t.people.forget(unknown.account)
             self._lost(t, waiting, claim, EnvelopeError(EnvelopeFault.WRONG_DEVICE))
         except EnvelopeError as error:
             if _is_repeat(t, claim):

@@ -175,11 +175,8 @@ class PeopleTable:
         """
         known = self.get(fingerprint.id)
         if known is None:
-            waiting = self._db.number(
-                "SELECT count(*) FROM contact WHERE standing = ?", Standing.REQUEST.value
-            )
-            if waiting >= MAX_REQUESTS:
-                self._db.run("UPDATE upkeep SET dropped = dropped + 1")
+            if not self.has_room():
+                self.turn_away()
                 return False
             self.add(
                 Person(
@@ -196,6 +193,15 @@ class PeopleTable:
             known.account,
         )
         return keep
+
+    def has_room(self) -> bool:
+        """Whether one more stranger may wait for a decision."""
+        waiting = self._db.number("SELECT count(*) FROM contact WHERE standing = ?", Standing.REQUEST.value)
+        return waiting < MAX_REQUESTS
+
+    def turn_away(self) -> None:
+        """A message of a stranger for whom there is no room."""
+        self._db.run("UPDATE upkeep SET dropped = dropped + 1")
 
     def turned_away(self) -> int:
         """Messages of strangers that came when too many others waited."""
