@@ -126,6 +126,18 @@ def test_on_a_terminal_a_passphrase_is_asked_twice(place: Place, tmp_path: Path,
     assert by_environment.code == 0, by_environment.err
 
 
+@pytest.mark.parametrize("command", ["join", "recover"])
+def test_a_link_is_looked_at_before_anything_is_asked(
+    place: Place, tmp_path: Path, name: str, command: str
+) -> None:
+    words = (command, place.invitation[:-1], *(("--name", name) if command == "join" else ()))
+    with Terminal(*words, environment={"HUSH_HOME": str(tmp_path), **NO_KEYRING}) as refused:
+        assert refused.leave() == 2, refused.seen
+        assert "assphrase" not in refused.seen
+        assert "hrase:" not in refused.seen
+        assert "not a whole hush:// link" in refused.seen
+
+
 @pytest.mark.parametrize("command", ["join", "whoami"])
 def test_ctrl_c_at_the_question(place: Place, tmp_path: Path, name: str, command: str) -> None:
     environment = {"HUSH_HOME": str(tmp_path), **NO_KEYRING}

@@ -47,7 +47,9 @@ def join(
     forget the phrase.
     """
     from hushpost.client.api import Client
+    from hushpost.crypto.identity import parse_link
 
+    parse_link(link)  # before anything is asked or made
     target = None if recovery_file is None else _PhraseFile(recovery_file)
     try:
         ask = asker(desk.folder, may_be_new=True)
@@ -121,7 +123,9 @@ def recover(
     replaced; whoever had verified you is asked to compare again.
     """
     from hushpost.client.api import Client
+    from hushpost.crypto.identity import parse_link
 
+    parse_link(link)  # before anything is asked
     phrase = _read_phrase(phrase_file)
     ask = asker(desk.folder, may_be_new=True)
     me = desk.wait_for(lambda: Client.recover(desk.folder, link, phrase, ask=ask))

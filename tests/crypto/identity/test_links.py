@@ -137,6 +137,13 @@ def test_what_is_no_link(text: str) -> None:
     assert TOK not in str(caught.value) + caught.value.hint
 
 
+@pytest.mark.parametrize("secrets", [FP[:-1], FP[:-1] + "1"])
+def test_a_letter_that_is_missing_is_told_in_our_words(secrets: str) -> None:
+    with pytest.raises(LinkError) as caught:
+        parse_link(f"hush://h:1/join#{secrets}.{TOK}")
+    assert "padding" not in caught.value.hint
+
+
 @given(st.text(max_size=200) | st.text(alphabet="hus:/joinca#.[]%2a", max_size=80).map("hush://h:1/".__add__))
 def test_noise_gives_the_same_error(text: str) -> None:
     with pytest.raises(LinkError):

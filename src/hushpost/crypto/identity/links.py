@@ -115,7 +115,9 @@ def parse_link(text: str) -> JoinLink | ContactLink:
     host, port, path, secrets = shape.groups()
     try:
         link = _parse(_checked_host(host), _checked_port(port), path, secrets.split("."))
-    except (ValueError, binascii.Error) as error:
+    except binascii.Error:  # before ValueError, which it is
+        raise _broken("behind the # a letter is missing or wrong: copy it once more") from None
+    except ValueError as error:
         raise _broken(str(error)) from None
     if (
         str(link) != canonical
