@@ -192,7 +192,7 @@ async def test_who_waits_is_told_when_the_connection_breaks(credentials: Credent
 async def test_a_flood_of_pushes_ends_the_connection(
     credentials: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linking, "MAX_PUSHED", 5_000)
+    monkeypatch.setattr(linking, "MAX_PUSHED", 7_000)
     push = Push([WaitingEnvelope(1, bytes(16), 1, bytes(1_648), b"body", False)])
 
     def flood(request: RequestMessage) -> list[Reply]:
@@ -204,6 +204,20 @@ async def test_a_flood_of_pushes_ends_the_connection(
         for _ in range(3):
             assert await link.next_push() == push
         with pytest.raises(ProtocolError, match="window"):
+            await link.next_push()
+        await link.close()
+
+
+async def test_an_empty_push_ends_the_connection(credentials: Credentials) -> None:
+    """Or a server could fill our memory with what has no bytes to speak of."""
+
+    def flood(request: RequestMessage) -> list[Reply]:
+        return [Subscribed(request.number, EPOCH), Push([]), Push([])]
+
+    async with serving(credentials, polite(credentials, flood)) as server:
+        link = await logged_in(server)
+        await link.ask(Subscribe(0, EPOCH, 0, 1 << 20), Subscribed)
+        with pytest.raises(ProtocolError, match="nothing"):
             await link.next_push()
         await link.close()
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from hushpost.client.api import Client
 from hushpost.client.values import Alarm, Alarmed, Trust
 from hushpost.crypto.identity import RecoverySeed, format_phrase
-from hushpost.errors import PhraseError, ProfileError, Refused
-from tests.client.people import C, S, SmallTown, Town, befriend, first_event, in_time, received
+from hushpost.errors import PhraseError, ProfileError, ProtocolError, Refused
+from hushpost.wire.messages import Keys
+from tests.client.people import C, S, SmallTown, Town, befriend, first_event, in_time, received, until
 from tests.client.realserver import RealTown
 
 
@@ -97,3 +99,18 @@ async def test_another_phrase_after_a_wrong_one(real_town: RealTown) -> None:
     assert "hush recover" in stuck.value.hint
     me = await Client.recover(again, real_town.link("bob"), joined.recovery_phrase, clock=real_town.clock)
     assert me.link == joined.link
+
+
+async def test_a_chain_of_ours_without_an_end(town: SmallTown) -> None:
+    await town.join("alice")
+    phrase = (await town.join("bob")).recovery_phrase
+    await Client.recover(town.profile("again"), town.link("bob"), phrase, clock=town.clock)
+    town.server.twist = lambda _, answer: (
+        msgspec.structs.replace(answer, manifests=[], more=True) if isinstance(answer, Keys) else answer
+    )
+    async with Client.open(town.profile("again"), clock=town.clock) as again:
+
+        async def has_failed() -> bool:
+            return isinstance(again._ctx.status.now.reason, ProtocolError)
+
+        await until(has_failed)

@@ -57,8 +57,12 @@ ANSWER_DEADLINE = 45.0
 WINDOW = 4 * 1024 * 1024
 """Bytes of pushed, unacknowledged envelopes: a path of 200 ms then carries 20 MB/s."""
 
-MAX_PUSHED = WINDOW + 2 * MAX_PAGE_BYTES
-"""Bytes of pushes that nobody has taken yet. An honest server stops at the window, or at one envelope."""
+EVENT_BYTES = 512
+"""What a push takes in memory beside its bytes, and at least for each envelope."""
+
+MAX_PUSHED = 2 * WINDOW + 2 * MAX_PAGE_BYTES
+"""Bytes of pushes that nobody has taken yet. An honest server stops at the window, or at one envelope; with
+one small envelope in each push it may look half as large again here."""
 
 A = TypeVar("A", bound=ResponseMessage)
 
@@ -192,8 +196,7 @@ class Link(asyncio.Protocol):
         if event is None:
             self._pushed.put_nowait(None)
             raise self._failure or Unreachable("the connection is closed")
-        if isinstance(event, Push):
-            self._pushed_bytes -= _size(event)
+        self._pushed_bytes -= _size(event)
         return event
 
     # --- logging in
@@ -257,10 +260,11 @@ class Link(asyncio.Protocol):
                     future.set_result(event)
 
     def _push(self, event: EventMessage) -> None:
-        if isinstance(event, Push):
-            self._pushed_bytes += _size(event)
-            if self._pushed_bytes > MAX_PUSHED:
-                raise ProtocolError("the server pushes more than the window")
+        if isinstance(event, Push) and not event.envelopes:
+            raise ProtocolError("the server pushes nothing")
+        self._pushed_bytes += _size(event)
+        if self._pushed_bytes > MAX_PUSHED:
+            raise ProtocolError("the server pushes more than the window")
         self._pushed.put_nowait(cast("Push | Taken", event))
 
     def _fail(self, failure: HushpostError) -> None:
@@ -280,8 +284,10 @@ class Link(asyncio.Protocol):
         self._transport.close()
 
 
-def _size(push: Push) -> int:
-    return sum(len(each.header) + len(each.body) for each in push.envelopes)
+def _size(event: EventMessage) -> int:
+    """What it takes here, about: small things are not free."""
+    envelopes = event.envelopes if isinstance(event, Push) else []
+    return EVENT_BYTES + sum(max(EVENT_BYTES, len(each.header) + len(each.body)) for each in envelopes)
 
 
 async def connect(address: Address, known: ServerStatement | None, clock: Clock) -> tuple[Link, Greeting]:

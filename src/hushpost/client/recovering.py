@@ -9,6 +9,7 @@ import msgspec
 
 from hushpost.client.clock import Clock
 from hushpost.client.context import Context, own_manifest
+from hushpost.client.following import MAX_PAGES
 from hushpost.client.joining import Made, Wish, keep, register
 from hushpost.client.link import Link
 from hushpost.client.refusals import Denied
@@ -26,7 +27,7 @@ from hushpost.crypto.identity import (
     verify_chain,
 )
 from hushpost.crypto.ratchet import DeviceAccount
-from hushpost.errors import ManifestError, PhraseError, StaleManifest, UsageError
+from hushpost.errors import ManifestError, PhraseError, ProtocolError, StaleManifest, UsageError
 from hushpost.wire.messages import GetKeys, Keys, Register
 
 TRIES = 3
@@ -118,11 +119,13 @@ async def complete_chain(ctx: Context, link: Link) -> None:
     if own[0].version == len(own[1]):
         return
     chain: list[bytes] = []
-    while True:
+    for _ in range(MAX_PAGES):
         answer = await link.ask(GetKeys(0, bytes(account.id), "", len(chain), []), Keys)
         chain += answer.manifests
         if not answer.more:
             break
+    else:
+        raise ProtocolError("a chain of manifests without an end")
     verified = verify_chain(account, chain)
 
     def work(t: Tables) -> None:
