@@ -286,6 +286,20 @@ def test_a_damaged_key_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     assert key.read_text() == damaged
 
 
+@pytest.mark.parametrize("content", [b"hello", b"SQLite format 3\0" + bytes(4096)])
+def test_a_database_that_is_none_is_refused_with_a_way_out(tmp_path: Path, content: bytes) -> None:
+    data = tmp_path / "data"
+    with ServerProcess(post_server(data)):
+        pass
+    for each in data.glob("post.db*"):
+        each.unlink()
+    (data / "post.db").write_bytes(content)
+    failure = refusal(post_server(data), tmp_path)
+    assert failure.code == ExitCode.STORE_UNUSABLE
+    assert "hint:" in failure.complaint
+    assert (data / "post.db").read_bytes() == content
+
+
 def test_a_lost_key_is_told_by_every_command(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with ServerProcess(post_server(data)):

@@ -70,7 +70,8 @@ def test_what_is_wrong_is_said_plainly(shell: Shell, here: Path, command: list[s
 
 
 def test_a_phrase_in_a_file_that_is_not_there(shell: Shell, here: Path) -> None:
-    refused = shell("recover", "hush://h:1/u/ann#x", "--phrase-file", "nowhere")
+    link = f"hush://h:1/u/ann#{'a' * 52}.{'a' * 52}"
+    refused = shell("recover", link, "--phrase-file", "nowhere")
     assert (refused.code, refused.out) == (3, "")
     assert "No such file" in refused.err
     assert "hint:" in refused.err
@@ -107,4 +108,5 @@ def test_a_settings_file_is_told_plainly_what_it_should_hold(
     refused = shell("serve", "--config", "server.toml")
     assert (refused.code, refused.out) == (2, "")
     assert said in refused.err
+    assert "hint:" in refused.err
     assert [word for word in JARGON if word in refused.err] == []

@@ -128,7 +128,7 @@ def _hash_of(text: str) -> str:
         return text.lower()
     link = parse_link(text)
     if not isinstance(link, JoinLink):
-        raise UsageError("this link is no invitation", hint="a contact cannot be revoked")
+        raise UsageError("this link is no invitation", hint="see hush server invitations")
     if isinstance(link.token, Uninvited):
         raise UsageError("an open link cannot be revoked", hint="start the server without --open")
     return sha256(link.token).hexdigest()

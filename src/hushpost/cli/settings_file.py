@@ -23,9 +23,11 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text())
     except OSError as error:
-        raise UsageError(f"the settings file cannot be read: {error.strerror}") from None
+        why = f"the settings file cannot be read: {error.strerror}"
+        raise UsageError(why, hint="name a file with --config") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"the settings file is not TOML: {error}") from None
+        hint = "each line is KEY = VALUE, with texts in quotation marks"
+        raise UsageError(f"the settings file is not TOML: {error}", hint=hint) from None
     unknown = sorted(set(table) - known)
     if unknown:
         raise UsageError(
@@ -36,7 +38,10 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         kind, wanted = _kind(parameter)
         for key in {name.removeprefix("--") for name in parameter.opts} & set(table):
             if type(table[key]) not in kind:
-                raise UsageError(f"the settings file's {key} is not {wanted}")
+                raise UsageError(
+                    f"the settings file's {key} is not {wanted}",
+                    hint="docs/reference/server.md has every key",
+                )
     context.default_map = {key.replace("-", "_"): value for key, value in table.items()}
     return path
 

@@ -82,10 +82,13 @@ def _size(path: Path) -> int:
         raise _unreadable(path, error) from error
 
 
+_BACK = "put a backup in its place, or choose another data folder; this file is left as it is"
+
+
 def _inspect(path: Path, schema: Schema) -> None:
     """Look at the file's header, without SQLite: whose is it, and is it older than we are?"""
     if path.exists() and not path.is_file():
-        raise StoreUnusable(f"{path} is not a file")
+        raise StoreUnusable(f"{path} is not a file", hint="choose another data folder")
     if not _size(path):
         log = beside(path, "-wal")
         if _size(log):
@@ -100,7 +103,7 @@ def _inspect(path: Path, schema: Schema) -> None:
     except OSError as error:
         raise _unreadable(path, error) from error
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
-        raise StoreUnusable(f"{path} is not a database")
+        raise StoreUnusable(f"{path} is not a database", hint=_BACK)
     kind = int.from_bytes(header[68:72], "big")
     if kind != schema.kind:
         _refuse_foreign(path, kind)
@@ -186,7 +189,7 @@ def _examine(path: Path, schema: Schema) -> None:
         if _size(path) <= CHECK_WHOLE:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
-                raise StoreUnusable(f"{path} is damaged", hint="restore it from a backup")
+                raise StoreUnusable(f"{path} is damaged", hint=_BACK)
         for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
             for order in ("ASC", "DESC"):
                 connection.execute(f'SELECT * FROM "{table}" ORDER BY 1 {order} LIMIT 1').fetchall()  # noqa: S608
@@ -225,7 +228,7 @@ def _explained(path: Path, error: Exception) -> StoreUnusable:
     if code in (sql.Code.READONLY, sql.Code.CANNOT_OPEN):
         return StoreUnusable(f"{path} cannot be opened for writing", hint="check permissions and owner")
     if code is sql.Code.NOT_A_DATABASE:
-        return StoreUnusable(f"{path} is not a database")
+        return StoreUnusable(f"{path} is not a database", hint=_BACK)
     if code is sql.Code.CORRUPT:
-        return StoreUnusable(f"{path} is damaged", hint="restore it from a backup")
-    return StoreUnusable(f"{path} cannot be opened: {error}")
+        return StoreUnusable(f"{path} is damaged", hint=_BACK)
+    return StoreUnusable(f"{path} cannot be opened: {error}", hint="check its disk, and the system's log")
