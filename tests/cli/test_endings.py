@@ -126,6 +126,18 @@ def test_on_a_terminal_a_passphrase_is_asked_twice(place: Place, tmp_path: Path,
     assert by_environment.code == 0, by_environment.err
 
 
+def test_a_passphrase_that_is_too_short_is_not_asked_for_twice(
+    place: Place, tmp_path: Path, name: str
+) -> None:
+    environment = {"HUSH_HOME": str(tmp_path), **NO_KEYRING}
+    with Terminal("join", place.invitation, "--name", name, environment=environment) as joining:
+        joining.until("8 characters or more")
+        joining.type_hidden("short")
+        assert joining.leave() == 2
+        assert "at least 8 characters" in joining.seen
+        assert "Repeat" not in joining.seen
+
+
 @pytest.mark.parametrize("command", ["join", "recover"])
 def test_a_link_is_looked_at_before_anything_is_asked(
     place: Place, tmp_path: Path, name: str, command: str

@@ -261,6 +261,10 @@ class TestSource:
             key_source({"HUSH_KEY": text})
         assert "secret" not in f"{refusal.value} {refusal.value.hint}"
 
+    def test_an_empty_one_is_called_so(self) -> None:
+        with pytest.raises(UsageError, match="is empty"):
+            key_source({"HUSH_KEY": "pass:"})
+
     @pytest.mark.parametrize("written", [b"correct horse", b"correct horse\n", b"correct horse\r\nmore"])
     def test_a_descriptor(self, written: bytes) -> None:
         reading, writing = os.pipe()

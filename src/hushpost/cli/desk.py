@@ -110,12 +110,19 @@ _told: list[str] = []
 
 
 def _ask_once(asking: Asking) -> str:
-    from hushpost.client.vault import Asking
+    from hushpost.client.vault import MIN_PASSPHRASE, Asking, check_passphrase
 
     if not _told:
         is_new = asking is Asking.NEW
-        what = "A passphrase for the messages on this machine" if is_new else "Passphrase"
-        _told.append(typer.prompt(what, hide_input=True, confirmation_prompt=is_new, err=True))
+        new = f"A passphrase for the messages on this machine, {MIN_PASSPHRASE} characters or more"
+        typed = typer.prompt(
+            new if is_new else "Passphrase",
+            hide_input=True,
+            confirmation_prompt=is_new,
+            value_proc=check_passphrase if is_new else str,  # refused before it is typed twice
+            err=True,
+        )
+        _told.append(typed)
     return _told[0]
 
 

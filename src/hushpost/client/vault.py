@@ -95,9 +95,18 @@ def key_source(environ: Mapping[str, str] = os.environ) -> KeySource:
         return InFile()
     if kind == "pass" and rest:
         return ByPassphrase(rest)
+    if wanted == "pass:":
+        raise UsageError(f"the passphrase in {VARIABLE} is empty", hint=ADVICE)
     if kind == "fd" and rest.isascii() and rest.isdecimal():
         return ByPassphrase(_from_descriptor(int(rest)))
     raise UsageError(f"{VARIABLE} is neither file, nor pass:..., nor fd:N", hint=ADVICE)
+
+
+def check_passphrase(passphrase: str) -> str:
+    """Accept what a new profile may be locked with. Raises UsageError: too short."""
+    if len(passphrase) < MIN_PASSPHRASE:
+        raise UsageError(f"a passphrase has at least {MIN_PASSPHRASE} characters")
+    return passphrase
 
 
 @cache  # it can be read once only, and a process may open its profile twice
@@ -225,8 +234,7 @@ class Vault:
             self._write(_KeyFile(kind, entry, _check(key), bytes(key)))
         else:
             passphrase = self._passphrase(Asking.NEW)
-            if len(passphrase) < MIN_PASSPHRASE:
-                raise UsageError(f"a passphrase has at least {MIN_PASSPHRASE} characters")
+            check_passphrase(passphrase)
             draft = _KeyFile(kind, entry, _check(key), b"")
             salt, nonce = random_bytes(16), random_bytes(12)
             sealed = seal(stretch(_bytes(passphrase), salt), nonce, key, draft.head() + salt)
