@@ -24,7 +24,7 @@ ROWS = (
     {"stores", "settings"},
     {"wire", "crypto", "sql"},
     {"ids", "names", "filenames", "untrusted"},
-    {"errors"},
+    {"errors", "invisible"},
 )
 """A name imports only from rows below its own; the names of one row do not import each other."""
 

@@ -51,6 +51,19 @@ def test_controls_are_shown_as_codes() -> None:
     assert printable("\x1b[2J\r\x9b\u202e\U000e0001") == "\\x1b[2J\\x0d\\x9b\\u202e\\U000e0001"
 
 
+@pytest.mark.parametrize("char", ["\u034f", "\u3164", "\u115f", "\u2800", "\ufe0f", "\U000e0100", "\uffa0"])
+def test_what_cannot_be_seen_is_shown_as_a_code(char: str) -> None:
+    """Else two names that differ look the same, and a blank can be made of something."""
+    assert printable(f"alice{char}") == f"alice{printable(char)}"
+    assert printable(char).startswith("\\")
+
+
+def test_an_emoji_keeps_what_makes_it_one() -> None:
+    for emoji in ("\u2764\ufe0f", "1\ufe0f\u20e3", "\u2764\ufe0f\u200d\U0001f525", "\u270c\U0001f3fd"):
+        assert printable(emoji) == emoji
+    assert printable("\u2764\ufe0f\ufe0f") == "\u2764\ufe0f\\ufe0f"
+
+
 def test_ordinary_writing_is_left_alone() -> None:
     text = "h\u00e9llo \u05e9\u05dc\u05d5\u05dd \U0001f468\u200d\U0001f469 [red]not markup[/red] \\n"
     assert printable(text) == text

@@ -1,13 +1,16 @@
 """Which names an account may have. One rule for the manifest, the wire and the server.
 
 A name is 2 to 254 bytes of UTF-8 in normal form C. It holds no control or format character (they forge
-lines, turn the reading direction, or cannot be seen), no surrogate or private-use one, and of all the
-spaces only U+0020, never at an end: two names that look the same should be the same bytes.
+lines, turn the reading direction, or cannot be seen), nothing else that is invisible, no surrogate or
+private-use character, and of all the spaces only U+0020, never at an end: two names that look the same should
+be the same bytes.
 """
 
 from __future__ import annotations
 
 import unicodedata
+
+from hushpost.invisible import INVISIBLE
 
 MIN_NAME_BYTES = 2
 MAX_NAME_BYTES = 254
@@ -42,6 +45,8 @@ def check_name_part(part: str) -> None:
             raise ValueError("a name has no control characters")
     elif any(unicodedata.category(each) in FORBIDDEN for each in part if each != " "):
         raise ValueError("a name has no control or format characters, and no spaces but U+0020")
+    elif not INVISIBLE.isdisjoint(part):
+        raise ValueError("a name has no characters that cannot be seen")
     elif not unicodedata.is_normalized("NFC", part):
         raise ValueError("a name is in Unicode normal form C")
     if len(part.encode()) > MAX_NAME_BYTES:

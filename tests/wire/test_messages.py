@@ -263,6 +263,17 @@ def test_names(name: str) -> None:
     [
         *("", "b", "b" * 255, "é" * 128, " bob", "bob ", "b\0b", "b\x7fb", "b\x85b"),
         *("b\u2028b", "b\u3000b", "b\ufeffb", "b\u2066b", "b\ue000b", "e\u0301e", "\u212bngstrom"),
+        *(
+            "b\ufe0fb",
+            "b\u034fb",
+            "b\u3164b",
+            "b\u115fb",
+            "b\u1160b",
+            "b\u2800b",
+            "b\U000e0100b",
+            "\uffa0\uffa0",
+        ),
+        *("b\u17b4b", "b\u180bb", "b\u2065b", "b\ufff0b", "b\U000e0fffb"),
     ],
 )
 def test_what_is_no_name(name: str) -> None:
