@@ -89,3 +89,8 @@ Hall = People[SmallServer]
 def left_over(folder: Path) -> list[str]:
     """Names in a folder that no user should find there."""
     return [each.name for each in folder.iterdir() if each.name.startswith(".hush-")]
+
+
+def content_of(transfer: Transfer) -> bytes:
+    """What was fetched."""
+    return Path(transfer.path).read_bytes()

@@ -18,7 +18,6 @@ from hushpost.client.values import (
     Direction,
     Progress,
     Received,
-    Transfer,
     TransferEnded,
     TransferState,
 )
@@ -26,13 +25,9 @@ from hushpost.crypto.filelayout import CHUNK, PART
 from hushpost.errors import UnknownBlob, UsageError
 from hushpost.ids import MessageId
 from tests.client.people import first_event, in_time, until
-from tests.client.transfers.hall import Pair, left_over
+from tests.client.transfers.hall import Pair, content_of, left_over
 
 SIZES = (0, 1, *(border + step for border in (CHUNK, PART, 2 * PART) for step in (-1, 0, 1)), 20_000_000)
-
-
-def content_of(transfer: Transfer) -> bytes:
-    return Path(transfer.path).read_bytes()
 
 
 def names_below(folder: Path) -> set[str]:

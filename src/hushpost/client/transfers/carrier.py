@@ -27,7 +27,7 @@ from hushpost.crypto.identity import (
 from hushpost.crypto.primitives import random_bytes
 from hushpost.errors import ProtocolError, Unreachable
 from hushpost.wire.connection import ClientConnection
-from hushpost.wire.frames import Chunk, EndOfStream, FrameEnd
+from hushpost.wire.frames import Chunk, FrameEnd
 from hushpost.wire.messages import (
     Authenticate,
     Authenticated,
@@ -190,15 +190,9 @@ class Carrier:
         return event
 
     def _next(self) -> object:
-        """Whatever comes next; it is never the end.
-
-        Raises:
-            Unreachable, ProtocolError.
-        """
+        """Whatever comes next. Raises Unreachable, ProtocolError."""
         while (event := self._wire.next_event()) is None:
             self._receive()
-        if isinstance(event, EndOfStream):
-            raise Unreachable("the server closed the connection")
         return event
 
     def _receive(self) -> None:
@@ -209,14 +203,11 @@ class Carrier:
             while filled < (wanted or 1):
                 count = self._tls.recv_into(self._buffer[filled : wanted or BUFFER])
                 if not count:
-                    break
+                    raise Unreachable("the server closed the connection")
                 filled += count
         except (OSError, ssl.SSLError):
             raise Unreachable("the connection to the server broke") from None
-        if filled:
-            self._wire.receive_data(self._buffer[:filled])
-        else:
-            self._wire.receive_eof()
+        self._wire.receive_data(self._buffer[:filled])
 
     def _send(self, data: bytes | memoryview) -> None:
         try:
