@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from hushpost.client.values import Alarm, Alarmed
+from hushpost.client.values import Alarm, Alarmed, Delivery
 from hushpost.crypto.prekeys import SealPrekey
 from hushpost.crypto.primitives import sha256
 from hushpost.wire.messages import (
@@ -102,3 +102,19 @@ async def test_an_upload_that_was_cut_off_is_repeated(town: SmallTown) -> None:
         first.fallback_key,
         first.one_time_keys,
     )
+
+
+async def test_what_was_accepted_before_is_in_doubt(town: SmallTown) -> None:
+    await town.join("alice")
+    await town.join("bob")
+    async with town.open("alice") as (alice,):
+        bob = await alice.add(town.link("bob"))
+        sent = await alice.send(bob.account, "is it there?")
+        await in_time(alice.reached(sent.id, Delivery.ACCEPTED))
+        assert not (await alice.message(sent.id)).remark
+    restore(town)
+    async with town.open("alice") as (alice,):
+        await in_time(first_event(alice, Alarmed))
+        in_doubt = await alice.message(sent.id)
+        assert in_doubt.delivery is Delivery.ACCEPTED
+        assert "restored from a backup" in in_doubt.remark

@@ -55,6 +55,9 @@ ANSWER_WITHIN = 86_400
 at once, and strangers never: an answer that nobody has decided upon tells them whether we are there."""
 
 
+DOUBT = "the server was restored from a backup since: if nobody had fetched this, it is lost"
+"""What stands at messages that were accepted before."""
+
 FAREWELL_SECONDS = 2.0
 """That the end of a process may take, so that a short command's receipts do not wait for the next one."""
 
@@ -222,6 +225,7 @@ class Keeper:
             journal.alarm(t, Alarm.OLD_COPY, self._ctx.clock.now())
         elif t.me.begins(epoch, answer.acknowledged):
             publish_again(t)
+            t.history.doubt(DOUBT)
             journal.alarm(t, Alarm.RESTORED, self._ctx.clock.now())
         return position
 

@@ -96,6 +96,10 @@ class HistoryTable:
             delivery.value,
         )
 
+    def doubt(self, remark: str) -> None:
+        """Of what the server has accepted and nobody confirmed: whether it is still there is not known."""
+        self._db.run("UPDATE message SET remark = ? WHERE ours AND delivery = 'accepted'", remark)
+
     def page(
         self, contact: AccountId, *, before: MessageId | None = None, limit: int = 100
     ) -> tuple[Message, ...]:
