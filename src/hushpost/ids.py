@@ -93,8 +93,8 @@ class EnvelopeId(FixedBytes):
 
     @classmethod
     def at(cls, seconds: int) -> Self:
-        """A fresh id carrying this server time (seconds since 1970)."""
-        return cls(struct.pack(">I", seconds) + os.urandom(12))
+        """A fresh id carrying this server time (seconds since 1970), or the nearest that can be carried."""
+        return cls(struct.pack(">I", min(max(0, seconds), 2**32 - 1)) + os.urandom(12))
 
     @property
     def seconds(self) -> int:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from hushpost.client.api import Client
 from hushpost.client.profiles import ProfileFiles
 from hushpost.client.store import StoreThread, Tables
-from hushpost.client.values import Alarm, Alarmed, Received
+from hushpost.client.values import Alarm, Alarmed, Delivery, Received
 from hushpost.client.vault import InFile, Vault
-from hushpost.crypto.content import Card, DeliveryToken, Text
-from hushpost.crypto.identity import Manifest, ManifestHash
+from hushpost.crypto.content import MAX_MANIFESTS, Card, DeliveryToken, Text
+from hushpost.crypto.identity import Manifest, ManifestHash, next_manifest
 from hushpost.crypto.ratchet import DeviceAccount
 from hushpost.ids import AccountId, DeviceId
 from hushpost.stores.base import mailbox_of
-from hushpost.wire.messages import Error, ErrorCode, GetKeys, RequestMessage, ResponseMessage, SendEnvelope
+from hushpost.wire.messages import (
+    Error,
+    ErrorCode,
+    GetKeys,
+    HelloAnswer,
+    RequestMessage,
+    ResponseMessage,
+    SendEnvelope,
+)
 from tests.client.people import SmallTown, befriend, in_time, received, until
 from tests.client.strangers import Stranger
 
@@ -318,3 +327,51 @@ async def test_nothing_is_fetched_for_strangers_without_room(
         await first.send(victim, Text("two"))
         await in_time(received(bob, 1))
         assert not [each for each in town.server.seen if isinstance(each, GetKeys)]
+
+
+async def test_a_chain_of_ours_that_fits_into_no_introduction(town: SmallTown) -> None:
+    """Whoever had our account key for a while may have left hundreds of manifests behind."""
+    await town.join("alice")
+    await town.join("bob")
+    async with town.open("alice") as (alice,):
+        await in_time(alice.settled())
+        account, store = alice._ctx.me.account.id, town.server.store
+
+        def sign(t: Tables) -> list[Manifest]:
+            me, newest = t.me.get(), t.manifests.newest(account)
+            assert me is not None
+            assert me.account_secret is not None
+            assert newest is not None
+            made = []
+            for _ in range(MAX_MANIFESTS + 5):
+                newest = next_manifest(newest, me.account_secret, newest.devices)
+                t.manifests.append(newest, own=True)
+                made.append(newest)
+            return made
+
+        for each in await alice._ctx.change(sign):
+            listed = [device.id for device in each.devices]
+            await store.put_manifest(account, each.version, each.encode(), listed)
+        to_bob = await alice.add(town.link("bob"))
+        message = await alice.send(to_bob.account, "hi")
+        await in_time(alice.reached(message.id, Delivery.ACCEPTED))
+    async with town.open("bob") as (bob,):
+        assert [each.text for each in await in_time(received(bob, 1))] == ["hi"]
+
+
+async def test_a_server_at_the_end_of_time(town: SmallTown) -> None:
+    await town.join("alice")
+    await town.join("bob")
+    town.server.twist = lambda _, answer: (
+        msgspec.structs.replace(answer, server_time=2**32 - 1) if isinstance(answer, HelloAnswer) else answer
+    )
+    async with town.open("alice") as (alice,):
+        to_bob = await alice.add(town.link("bob"))
+        town.clock.move(2)
+        await alice.send(to_bob.account, "now?")
+        await until(lambda: has_tried(town))
+        assert alice._keeper is not None
+
+
+async def has_tried(town: SmallTown) -> bool:
+    return any(isinstance(each, SendEnvelope) for each in town.server.seen)

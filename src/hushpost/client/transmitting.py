@@ -220,6 +220,8 @@ class Transmitter:
                 lacking = encrypt(t, self._ctx, head, self._fresh_id())
             except HushpostError as error:
                 return Wanting(head, error)
+            except (ValueError, OverflowError):  # it fails, and what waits behind it goes on
+                return Wanting(head, Refused("this message cannot be encrypted"))
             if lacking is not None:
                 return Wanting(head, lacking)
             head = t.outbox.waiting(head.number)

@@ -14,13 +14,24 @@ from hushpost.client.store import Draft, Part, PeerDevice, Person, Purpose, Stat
 from hushpost.client.upkeep import own_owner, signed_seal
 from hushpost.client.values import Delivery, Message, Standing, Trust
 from hushpost.crypto.body import Body
-from hushpost.crypto.content import Card, Content, DeliveryToken, Introduction, SessionReset, Text
+from hushpost.crypto.content import (
+    MAX_MANIFESTS,
+    Card,
+    Content,
+    DeliveryToken,
+    Introduction,
+    SessionReset,
+    Text,
+)
 from hushpost.crypto.content import Part as ContentPart
 from hushpost.crypto.envelope import Peer, Route, write
 from hushpost.crypto.inner import Party
 from hushpost.crypto.ratchet import Session
 from hushpost.errors import Blocked, UnknownAccount, UsageError
 from hushpost.ids import AccountId, DeviceId, EnvelopeId, MessageId
+
+MAX_INTRODUCED = 96 * 1024
+"""Bytes of our manifests in one message: the largest text stays possible beside them."""
 
 MAX_AGAIN = 3
 """Times that one message is sent again on request."""
@@ -174,7 +185,7 @@ def _tell(t: Tables, ctx: Context, person: Person, content: Content) -> Content:
     if is_new and content.get(Introduction) is None:
         since = t.manifests.version_of(own.account.id, person.knows) or 0
         seal, owner = t.seals.newest(), own_owner(t, ctx)
-        chain = t.manifests.chain(own.account.id, since)
+        chain = _beginning(t.manifests.chain(own.account.id, since))
         if seal is not None and chain:
             parts.append(Introduction(signed_seal(device_account(t), owner, seal).encode(), chain))
     may_know = person.standing is Standing.CONTACT and token is not None
@@ -182,6 +193,16 @@ def _tell(t: Tables, ctx: Context, person: Person, content: Content) -> Content:
         parts.append(Card(DeliveryToken(token.token), ""))
         t.people.told(person.account, token.generation)
     return Content.of(*parts)
+
+
+def _beginning(chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """As many manifests as an introduction takes beside a text. Who needs more of them asks the server."""
+    size = 0
+    for count, each in enumerate(chain[:MAX_MANIFESTS]):
+        size += len(each)
+        if size > MAX_INTRODUCED:
+            return chain[:count]
+    return chain[:MAX_MANIFESTS]
 
 
 def _part(t: Tables, ctx: Context, draft: Draft, body: Body, route: Route) -> Part:
