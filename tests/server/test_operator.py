@@ -110,7 +110,7 @@ async def test_backups(tmp_path: Path) -> None:
         refused = await given(Backup(str(copy)))
         assert refused["exit_code"] == ExitCode.STORE_UNUSABLE
     store = await SqlitePost.open(copy, clock=lambda: NOW)
-    assert len(await store.invitations()) == 1
+    assert await store.invitations() == [], "they may have been used or revoked since"
     await store.close()
 
 
