@@ -26,15 +26,21 @@ from harness.lines import Line, anonymous, tls
 from harness.process import ServerProcess, post_server
 from hushpost.client.api import Client
 from hushpost.client.profiles import ProfileFiles
-from hushpost.client.values import Contact, Delivery
-from hushpost.client.vault import VARIABLE
+from hushpost.client.store import Store
+from hushpost.client.values import Contact, Delivery, Message
+from hushpost.client.vault import VARIABLE, InFile, Vault
+from hushpost.crypto.content import Content, Text
+from hushpost.ids import MessageId
 
 READER = [sys.executable, "-m", "benchmarks.reader"]
 LIVE = 1_000
 WAITING = 10_000
-DRAINS = 1
+DRAINS = 3
 WARM = 50
 """Messages before anything is measured: both ratchets have turned, and every page is in its cache."""
+
+LONG = 100_000
+"""Messages of a long history."""
 
 ALONE = 500
 """Of each part by itself."""
@@ -91,6 +97,7 @@ async def _texts(folder: Path) -> list[Row]:
             writes.append(wrote)
             accepts.append(accepted)
             drains.append(await _drain(ends.bob))
+    fresh, full = await _offline(ends.alice, to_bob)
     return [
         at_most("live, send() to the receiver's event, p50", live.quantile(0.5), 2.2, "ms"),
         Row("the same, p99", live.quantile(0.99), "ms"),
@@ -102,6 +109,8 @@ async def _texts(folder: Path) -> list[Row]:
         at_least(f"drain of {WAITING:,}", median(drains), 3_000, "/s"),
         Row(f"send(), {WAITING:,} texts, one after the other", median(writes), "/s"),
         Row("the same until the server has accepted all", median(accepts), "/s"),
+        Row("send() without a server, nothing waits, p50", fresh, "ms"),
+        Row(f"with {WAITING:,} waiting and {LONG:,} in the history, p50", full, "ms"),
     ]
 
 
@@ -170,6 +179,40 @@ async def _write(alice: Client, to_bob: Contact) -> tuple[float, float]:
     written = time.perf_counter()
     await alice.settled()
     return WAITING / (written - begun), WAITING / (time.perf_counter() - begun)
+
+
+async def _offline(profile: Path, to_bob: Contact) -> tuple[float, float]:
+    """Milliseconds for a send: at first, and when much has come together."""
+    async with Client.open(profile) as alice:
+        fresh = await _sends(alice, to_bob, ALONE)
+    await asyncio.to_thread(_fill, profile, to_bob)
+    async with Client.open(profile) as alice:
+        return fresh, await _sends(alice, to_bob, ALONE)
+
+
+async def _sends(alice: Client, to_bob: Contact, count: int) -> float:
+    took = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        await alice.send(to_bob.account, TEXT)
+        took.append(time.perf_counter() - begun)
+    return median(took) * 1e3
+
+
+def _fill(profile: Path, to_bob: Contact) -> None:
+    """A long history, and a full outbox."""
+    files, now = ProfileFiles(profile), int(time.time())
+    content = Content.of(Text(TEXT)).encode()
+    with Store.open(files.database, Vault(files, InFile()).open()) as store:
+        me = to_bob.devices[0]
+        for begin in range(0, LONG, 1_000):
+            with store.transaction() as t:
+                for number in range(begin, begin + 1_000):
+                    name = MessageId.random()
+                    message = Message(name, to_bob.account, True, TEXT, now, now, Delivery.QUEUED)
+                    t.history.add(message, me, content)
+                    if number < WAITING:
+                        t.outbox.add(name, to_bob.account, content, now)
 
 
 async def _drain(profile: Path) -> float:
