@@ -62,6 +62,24 @@ class Stopwatch:
             self._since = now
 
 
+class Budget:
+    """So many of something in a day, whoever asks for more. Each process begins with a full one."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._day = 0
+        self._used = 0
+
+    def take(self, wanted: int, now: int) -> int:
+        """As many of these as are left today."""
+        day = now // 86_400
+        if day != self._day:
+            self._day, self._used = day, 0
+        given = min(wanted, self._most - self._used)
+        self._used += given
+        return given
+
+
 FIRST_WAIT = 0.5
 """Seconds: a server that restarts is back by then."""
 
@@ -85,10 +103,10 @@ class Backoff:
         self._next = self._first
 
     def failed(self, at_least: float = 0.0) -> float:
-        """Seconds to wait now: between a half and the whole of the present step, or what was asked for."""
+        """Seconds to wait now: what was asked for, and on top a half to the whole of the present step."""
         step = self._next
         self._next = min(step * 2, self._longest)
-        return max(jittered(step), at_least)
+        return at_least + jittered(step)
 
 
 def jittered(seconds: float) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hushpost.client.clock import Clock
+from hushpost.client.clock import Budget, Clock
 from hushpost.client.status import Bell, Schedule, Status
 from hushpost.client.store import Enrolment, Me, StoreThread, Tables
 from hushpost.crypto.identity import Manifest
@@ -14,6 +14,10 @@ from hushpost.crypto.ratchet import DeviceAccount
 from hushpost.errors import OldCopy, ProfileError
 
 T = TypeVar("T")
+
+KEYS_A_DAY = 500
+"""One-time keys: ten times what is published at once. A server that says again and again that none is left
+would otherwise have us make them, and keep their secrets, for ever; the fallback key serves until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Context:
         outbox: rung when something was put into it.
         keys: rung when keys or tokens should be looked after.
         schedule: rung when something is due earlier than before.
+        one_time_keys: how many may be made today.
     """
 
     db: StoreThread
@@ -35,6 +40,8 @@ class Context:
     outbox: Bell = field(default_factory=Bell)
     keys: Bell = field(default_factory=Bell)
     schedule: Schedule = field(default_factory=Schedule)
+
+    one_time_keys: Budget = field(default_factory=lambda: Budget(KEYS_A_DAY))
 
     async def change(self, work: Callable[[Tables], T]) -> T:
         """A transaction; whoever waits for news looks again."""

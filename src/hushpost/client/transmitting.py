@@ -8,6 +8,7 @@ docs/spec/delivery.md, "Sending".
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -344,7 +345,7 @@ class Transmitter:
 
     async def _put_off(self, head: Draft | Queued, seconds: float, reason: str) -> None:
         now = self._ctx.clock.now()
-        due = now + max(1, round(Backoff(first=seconds, longest=seconds * 2).failed(at_least=seconds)))
+        due = now + max(1, math.ceil(Backoff(first=seconds / 4).failed(at_least=seconds)))
 
         def work(t: Tables) -> None:
             t.outbox.put_off(head.number, due, reason)
