@@ -40,6 +40,9 @@ the server sees no answer follow a message at once."""
 RESEND_WINDOW = 14 * 86_400
 """Seconds: what a broken session swallowed longer ago is not sent again by itself."""
 
+OUT_OF_ORDER = "this was written before messages that came earlier"
+"""Whoever carries the mail can change its order, and so what an answer seems to answer."""
+
 MAX_RESENT = 32
 """Messages that are sent again for one broken session."""
 
@@ -198,13 +201,14 @@ class Reader:
             _keep_seal(t, manifest, opened.device, letter.introduction, now)
         page.ratchets.keep(ratchet, claim, opened.device.id, now)
         account = manifest.account.id
-        if standing is Standing.CONTACT:
-            _note_gap(t, account, opened, now)
+        is_late = standing is Standing.CONTACT and _note_gap(t, account, opened, now)
         speaks = not all(isinstance(each, Introduction | Card) for each in opened.content.parts)
         t.devices.heard(account, opened.device.id, opened.counter, now, speaks=speaks)
         t.people.knows(account, NO_MANIFEST if opened.our_manifest_differs else own.hash)
         if t.received.add(opened.device.id, opened.message, _trace(claim), now):
             self._say(page, account, opened, standing)
+            if is_late:
+                t.history.remark(account, opened.message, OUT_OF_ORDER)
         return True
 
     def _follow(self, t: Tables, letter: Unplaced) -> Followed:
@@ -365,8 +369,12 @@ def _admit(t: Tables, manifest: Manifest, now: int) -> Standing | None:
     return Standing.REQUEST
 
 
-def _note_gap(t: Tables, account: AccountId, opened: Opened, now: int) -> None:
-    """Whether messages of this device are missing in front of this one; or it was missing itself."""
+def _note_gap(t: Tables, account: AccountId, opened: Opened, now: int) -> bool:
+    """Note whether messages of this device are missing in front of this one; or it was missing itself.
+
+    Returns:
+        Whether it was: others that were written after it are here already.
+    """
     device = t.devices.get(account, opened.device.id)
     highest = device.received if device else 0
     if (count := opened.counter - highest - 1) > 0:
@@ -374,6 +382,8 @@ def _note_gap(t: Tables, account: AccountId, opened: Opened, now: int) -> None:
         t.story.tell(opened.message, f"before it, {count} of their messages are missing or late", now)
     elif count < 0 and t.gaps.came(opened.device.id, opened.counter):
         t.story.tell(opened.message, "came late: later ones were here before it", now)
+        return True
+    return False
 
 
 def _keep_seal(t: Tables, manifest: Manifest, device: Device, shown: Introduction, now: int) -> None:

@@ -100,6 +100,15 @@ class HistoryTable:
         """Of what the server has accepted and nobody confirmed: whether it is still there is not known."""
         self._db.run("UPDATE message SET remark = ? WHERE ours AND delivery = 'accepted'", remark)
 
+    def remark(self, contact: AccountId, message: MessageId, remark: str) -> None:
+        """What the user should know about a message of theirs, where nothing else is said of it."""
+        self._db.run(
+            "UPDATE message SET remark = ? WHERE id = ? AND contact = ? AND NOT ours AND remark = ''",
+            remark,
+            message,
+            contact,
+        )
+
     def page(
         self, contact: AccountId, *, before: MessageId | None = None, limit: int = 100
     ) -> tuple[Message, ...]:
