@@ -12,7 +12,7 @@ from hushpost.client import upkeep
 from hushpost.client.api import Client
 from hushpost.client.status import Phase
 from hushpost.client.store import OwnSealKey, seals
-from hushpost.client.values import Alarm, Alarmed
+from hushpost.client.values import Alarm, Alarmed, Delivery
 from hushpost.wire.messages import (
     Error,
     ErrorCode,
@@ -22,7 +22,7 @@ from hushpost.wire.messages import (
     ResponseMessage,
 )
 from tests.client.clocks import ManualClock
-from tests.client.people import SmallTown, in_time, until
+from tests.client.people import SmallTown, in_time, received, until
 
 DAY = 86_400
 
@@ -145,6 +145,30 @@ async def test_a_new_key_that_is_never_taken_is_an_alarm(
             return Alarm.SEAL_NOT_TAKEN in await alarms(bob)
 
         await until(told)
+
+
+async def test_an_introduction_carries_the_key_that_the_server_has(town: SmallTown) -> None:
+    """Answers that are sealed to one which was never published would be refused."""
+    await town.join("alice")
+    await town.join("bob")
+    town.server.twist = never_taken
+    async with town.open("bob") as (bob,):
+        await in_time(bob.settled())
+        town.clock.move(DAY + 1)
+
+        async def made() -> bool:
+            town.clock.move(61)
+            return len(await own_keys(bob)) == 2
+
+        await until(made)
+        message = await bob.send((await bob.add(town.link("alice"))).account, "hello")
+        await in_time(bob.reached(message.id, Delivery.ACCEPTED))
+    async with town.open("alice") as (alice,):
+        await in_time(received(alice, 1))
+        account = town.joined["bob"].link.account.id
+        (device,) = await alice._ctx.db.reading(lambda t: t.devices.listed(account))
+        assert device.seal is not None
+        assert device.seal.key_id == 1
 
 
 def test_a_stopwatch() -> None:

@@ -184,7 +184,7 @@ def _tell(t: Tables, ctx: Context, person: Person, content: Content) -> Content:
     is_new = person.knows != own.hash
     if is_new and content.get(Introduction) is None:
         since = t.manifests.version_of(own.account.id, person.knows) or 0
-        seal, owner = t.seals.newest(), own_owner(t, ctx)
+        seal, owner = t.seals.present() or t.seals.newest(), own_owner(t, ctx)
         chain = _beginning(t.manifests.chain(own.account.id, since))
         if seal is not None and chain:
             parts.append(Introduction(signed_seal(device_account(t), owner, seal).encode(), chain))

@@ -65,6 +65,13 @@ class SealTable:
         row = self._db.row(f"SELECT {_COLUMNS} FROM seal_key ORDER BY id DESC LIMIT 1")
         return _key(row) if row else None
 
+    def present(self) -> OwnSealKey | None:
+        """The one that the server hands out. None: it has none, or a store that is new to us."""
+        row = self._db.row(
+            f"SELECT {_COLUMNS} FROM seal_key WHERE published_at IS NOT NULL ORDER BY id DESC LIMIT 1"
+        )
+        return _key(row) if row else None
+
     def every(self) -> tuple[OwnSealKey, ...]:
         """All that are left, oldest first."""
         return tuple(map(_key, self._db.rows(f"SELECT {_COLUMNS} FROM seal_key ORDER BY id")))
