@@ -1,4 +1,4 @@
-"""`python -m demo`: tell both stories in a temporary folder; exit code 0 only if all of it was true."""
+"""`python -m demo`: tell the stories in a temporary folder; exit code 0 only if all of it was true."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from demo import classic, secure
+from demo import classic, files, secure
 from demo.story import NotTrue, console
 
 
@@ -15,7 +15,7 @@ def main() -> int:
     begun = time.perf_counter()
     try:
         with tempfile.TemporaryDirectory(prefix="hushpost-demo-") as folder:
-            for story in (secure, classic):
+            for story in (secure, files, classic):
                 room = Path(folder, story.__name__.rpartition(".")[2])
                 room.mkdir()
                 story.tell(room)

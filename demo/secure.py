@@ -45,7 +45,7 @@ class Person:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
-        self._environment = {"HUSH_HOME": str(folder / name), "HUSH_KEY": "file"}
+        self.environment = {"HUSH_HOME": str(folder / name), "HUSH_KEY": "file"}
         self.account = ""
         self.link = ""
 
@@ -54,10 +54,10 @@ class Person:
         self.account, self.link = me["account"], me["link"]
 
     def run(self, *arguments: str) -> list[dict[str, Any]]:
-        return hush(*arguments, environment=self._environment)
+        return hush(*arguments, environment=self.environment)
 
     def attempt(self, *arguments: str) -> Outcome:
-        return attempt(*arguments, environment=self._environment)
+        return attempt(*arguments, environment=self.environment)
 
     def send(self, to: str, text: str, *options: str) -> str:
         """How far it came."""
@@ -67,7 +67,7 @@ class Person:
     def reading(self) -> subprocess.Popen[str]:
         """`hush read --follow`, as in a window that stays open."""
         command = [HUSH, "read", "--follow", "--json"]
-        environment = {**os.environ, **self._environment}
+        environment = {**os.environ, **self.environment}
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
     def read(self) -> list[str]:

@@ -27,7 +27,7 @@ Names = Callable[["MessageId"], str]
 QUIET_SECONDS = 10.0
 """Between two lines where nobody is at a terminal."""
 
-JSON_SECONDS = 0.5
+JSON_SECONDS = 0.1
 """Between two objects for a program."""
 
 
