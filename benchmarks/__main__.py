@@ -17,6 +17,7 @@ from benchmarks import (
     filestream,
     first_message,
     idle,
+    parts,
     post_store,
     sends,
     texts,
@@ -32,6 +33,7 @@ class Benchmark(StrEnum):
     FIRST_MESSAGE = "first-message"
     ENVELOPES = "envelopes"
     FILESTREAM = "filestream"
+    PARTS = "parts"
     POST_STORE = "post-store"
     TEXTS = "texts"
 
@@ -45,6 +47,7 @@ MAINS = {
     Benchmark.FIRST_MESSAGE: first_message.main,
     Benchmark.ENVELOPES: envelopes.main,
     Benchmark.FILESTREAM: filestream.main,
+    Benchmark.PARTS: parts.main,
     Benchmark.POST_STORE: post_store.main,
     Benchmark.TEXTS: texts.main,
 }

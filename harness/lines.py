@@ -129,6 +129,24 @@ class Line(asyncio.BufferedProtocol):
         await self._done
         self._loading = False
 
+    def pour(self, template: Template, due: float) -> None:
+        """Send one, whatever is unanswered; how long it took is counted from when it was due."""
+        if not self._loading:
+            self._loading, self._number, self._left = True, 0, 0
+            self._done = asyncio.get_running_loop().create_future()
+        self._begun.append(due)
+        self.transport.write(template.frame(self._number))
+        self._number += 1
+
+    async def poured(self) -> list[float]:
+        """The latencies (seconds), when all are answered."""
+        if self._begun:
+            self._done = asyncio.get_running_loop().create_future()
+            await self._done
+        self._loading = False
+        latencies, self.latencies = self.latencies, []
+        return latencies
+
     def _send(self, count: int) -> None:
         frames = [self._template.frame(self._number + index) for index in range(count)]
         self._number += count

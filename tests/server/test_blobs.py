@@ -69,7 +69,7 @@ class TestUpAndDown:
         async with on_disk(tmp_path) as (served, (_, alice), (_, bob)):
             await file.upload(alice)
             assert await file.download(bob) == file.content
-            assert served.office.buffers.lent == 0
+            assert served.office.shared.buffers.lent == 0
             state = await bob.expect(BlobStatus, file.status())
             assert (state.size, state.parts, state.present, state.committed) == (
                 len(file.content),
@@ -128,7 +128,7 @@ class TestUpAndDown:
             for line in begun:
                 await line.close()
             assert isinstance(await alice.put(file.put(0), file.part(0)), PartPut)
-            assert served.office.buffers.lent == 0
+            assert served.office.shared.buffers.lent == 0
 
     async def test_a_slow_reader_costs_nobody_else(self, tmp_path: Path) -> None:
         file = File(TWO_AND_A_BIT)
@@ -139,7 +139,7 @@ class TestUpAndDown:
             for _ in range(20):
                 slow.write(file.get(0))
             assert await file.download(bob) == file.content
-            assert served.office.buffers.lent == 0, "a buffer waits for a peer"
+            assert served.office.shared.buffers.lent == 0, "a buffer waits for a peer"
             await slow.close()
 
 
@@ -201,7 +201,7 @@ class TestAttacks:
             assert isinstance(await alice.put(honest, file.content), PartPut)
             await alice.expect(BlobCommitted, file.commit())
             assert await file.download(alice) == file.content
-            assert served.office.buffers.lent == 0
+            assert served.office.shared.buffers.lent == 0
 
     async def test_half_a_part_counts_for_nothing(self, tmp_path: Path) -> None:
         file = File(noise(1_000_000))
@@ -215,7 +215,7 @@ class TestAttacks:
             assert isinstance(await alice.put(file.put(0), file.content), PartPut)
             await alice.expect(BlobCommitted, file.commit())
             assert await file.download(alice) == file.content
-            assert served.office.buffers.lent == 0
+            assert served.office.shared.buffers.lent == 0
 
     async def test_a_part_that_is_too_large_for_its_frame(self, tmp_path: Path) -> None:
         async with alice_and_bob(settings(tmp_path)) as (_, (keeper, alice), _):

@@ -96,7 +96,7 @@ class Connection(asyncio.BufferedProtocol):
         self._party: Guest | Peer = Guest(self, net.origin(self._host), office.identity.shown)
         self._stage = Stage.SHAKING
         self._open = OpenRequests(office)
-        self.traffic = Traffic(office.store.parts, office.buffers, office.tasks, self)
+        self.traffic = Traffic(office.store.parts, office.shared, office.tasks, self)
         self._backlog: list[RequestMessage] = []
         self._out: list[bytes] = []
         self._out_size = 0
@@ -131,7 +131,7 @@ class Connection(asyncio.BufferedProtocol):
         elif self._stage is Stage.TALKING:
             self._stage = Stage.STOPPING
             self.traffic.close()
-            self._pause_reading()
+            self.stop_reading()
             self.go_on()
 
     # What asyncio tells
@@ -181,7 +181,7 @@ class Connection(asyncio.BufferedProtocol):
         elif whole or self._frame_due == NEVER:
             self._allow_frame(self._office.loop.time())
         if self._backlog or not self.traffic.may_read():
-            self._pause_reading()
+            self.stop_reading()
 
     def pause_writing(self) -> None:
         self.writable = False
@@ -266,7 +266,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._allow_frame(self._office.loop.time())
             self._transport.resume_reading()
 
-    def _pause_reading(self) -> None:
+    def stop_reading(self) -> None:
         if not self._paused:
             self._paused = True
             self._transport.pause_reading()

@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from hushpost.server.identity import ServerIdentity
 from hushpost.server.limits import Budgets, told
-from hushpost.server.parts import Delivery, PartBuffers
+from hushpost.server.parts import Delivery, Shared
 from hushpost.server.peer import Peer, Peers
 from hushpost.server.push import Subscriptions
 from hushpost.server.refusals import refusal
@@ -77,7 +77,7 @@ class Office:
     Attributes:
         clock: seconds since 1970.
         scratch: what every connection reads into; nobody keeps anything in it.
-        buffers: for parts of files.
+        shared: what parts of files go through.
         in_hand: bytes of requests and awaited answers of all connections.
         counts: how often what happened, by name, for the metrics.
     """
@@ -97,7 +97,7 @@ class Office:
         self.peers = Peers(settings.limits.per_device)
         self.subscriptions = Subscriptions(store, tasks)
         self.scratch = memoryview(bytearray(SCRATCH_SIZE))
-        self.buffers = PartBuffers()
+        self.shared = Shared()
         self.in_hand = 0
         self.counts: Counter[str] = Counter()
         self._to_flush: list[Flushed] = []

@@ -1,16 +1,17 @@
 """Parts of files on their way through a server: from connections to the store, and back.
 
-All connections share a few buffers. Nobody keeps one while waiting for a peer: what has come is written at
-once, and what is read was asked for by a peer that takes it. So slow peers hold up nobody, and memory does
-not grow with the number of transfers. Without a buffer to spare, connections are not read.
+All connections share a few buffers, and few of them are read at once: a part is one *turn*, and a peer that
+sends nothing for a moment loses it to another. Nobody keeps a buffer while waiting for a peer: what has come
+is written when the turn ends, and what is read was asked for by a peer that takes it. So slow peers hold up
+nobody, uploads hold up no envelope for long, and memory does not grow with the number of transfers.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -18,18 +19,21 @@ import structlog
 from hushpost.errors import StoreError, StoreFailed
 from hushpost.ids import BlobId
 from hushpost.server.refusals import BUSY_SECONDS, Refusal
+from hushpost.server.turns import Turns
 from hushpost.stores.base import Parts, PartWriter, StoredPart
 from hushpost.wire.messages import ErrorCode, PartContent, PartPut, PutPart
 
-BUFFER_SIZE = 256 * 1024
-"""Bytes: as many as are decrypted at once."""
+BUFFER_SIZE = 1 << 20
+"""Bytes. Each is one job for a thread; of 256 KiB, jobs cost a fifth more, since they wait for each other."""
 
-BUFFER_COUNT = 24
-"""Buffers of all connections, 6 MiB. They are also what a turn of the loop has to decrypt at most, besides
-envelopes: 5 ms."""
+BUFFERS_KEPT = 8
+"""Buffers that are kept for the next. More are lent for what comes until a connection is read no more."""
 
 EACH_HOLDS = 2
-"""Buffers that one connection fills ahead: one is written while the next comes."""
+"""Buffers that one connection fills at most: one is written while the next comes."""
+
+PIECE = 256 * 1024
+"""Bytes of a part that are sent at once: as much may be unsent."""
 
 
 log = structlog.get_logger()
@@ -48,6 +52,9 @@ class Outlet(Protocol):
 
     def go_on(self) -> None:
         """There is room again for what comes."""
+
+    def stop_reading(self) -> None:
+        """There is none."""
 
     def begin_data(self, head: PartContent, size: int) -> None:
         """Send the fields of a message that carries so much data."""
@@ -69,18 +76,11 @@ class Delivery:
 
 
 class PartBuffers:
-    """The buffers, and who waits for one. More than `count` are lent only for what has come already."""
+    """The buffers of all connections."""
 
-    def __init__(self, count: int = BUFFER_COUNT) -> None:
-        self._count = count
+    def __init__(self) -> None:
         self._free: list[memoryview] = []
-        self._waiting: deque[Callable[[], None]] = deque()
         self.lent = 0
-
-    @property
-    def short(self) -> bool:
-        """Whether nobody should take one now."""
-        return self.lent >= self._count
 
     def take(self) -> memoryview:
         """One of them."""
@@ -90,14 +90,8 @@ class PartBuffers:
     def give(self, buffer: memoryview) -> None:
         """It is free again."""
         self.lent -= 1
-        if len(self._free) < self._count:
+        if len(self._free) < BUFFERS_KEPT:
             self._free.append(buffer)
-        for _ in range(min(len(self._waiting), self._count - self.lent)):
-            self._waiting.popleft()()
-
-    def tell(self, ready: Callable[[], None]) -> None:
-        """Call this, once, when there is a buffer to spare: in the order of those who wait."""
-        self._waiting.append(ready)
 
 
 class _Incoming:
@@ -111,6 +105,9 @@ class _Incoming:
         self._news = asyncio.Event()
         self._whole = False
         self._given_up = False
+        self._hurried = False
+        self._loop = asyncio.get_running_loop()
+        self.last = self._loop.time()
         self.over = False
 
     def take(self, data: memoryview) -> None:
@@ -123,6 +120,13 @@ class _Incoming:
             buffer[used : used + count] = data[:count]
             self._filled[-1] = (buffer, used + count)
             data = data[count:]
+        self.last = self._loop.time()
+        if self._filled and self._filled[0][1] == BUFFER_SIZE:
+            self._news.set()
+
+    def hurry(self) -> None:
+        """Write what there is."""
+        self._hurried = True
         self._news.set()
 
     def end(self) -> None:
@@ -153,7 +157,7 @@ class _Incoming:
                 if self._given_up:
                     raise Refusal(ErrorCode.UNAVAILABLE, retry_after=BUSY_SECONDS)
                 self._news.clear()
-                filled, self._filled = self._filled, []
+                filled = self._take_filled()
                 if filled:
                     try:
                         await writer.write([buffer[:used] for buffer, used in filled])
@@ -164,6 +168,14 @@ class _Incoming:
             await writer.finish()
         finally:
             await writer.abandon()
+
+    def _take_filled(self) -> list[tuple[memoryview, int]]:
+        """The buffers to be written now: the last one only if it is full, or there is no time to fill it."""
+        hurried = self._hurried or self._whole
+        filled, self._filled, self._hurried = self._filled, [], False
+        if filled and filled[-1][1] < BUFFER_SIZE and not hurried:
+            self._filled = [filled.pop()]
+        return filled
 
     def _give_back(self, filled: list[tuple[memoryview, int]]) -> None:
         for buffer, _ in filled:
@@ -217,16 +229,13 @@ class _Outgoing:
         while left and not self._closed:
             if not self._outlet.writable:
                 await self._wait()
-            elif self._buffers.short:
-                self._buffers.tell(self.go)
-                await self._wait()
             else:
                 left -= await self._piece(part, part.size - left)
 
     async def _piece(self, part: StoredPart, offset: int) -> int:
         buffer = self._buffers.take()
         try:
-            count = await self._parts.read_part(part, offset, buffer)
+            count = await self._parts.read_part(part, offset, buffer[:PIECE])
             if not count:
                 raise StoreFailed("a part is shorter than it was")
             if not self._closed:
@@ -240,20 +249,28 @@ class _Outgoing:
         await self._news.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the traffic of all connections shares."""
+
+    buffers: PartBuffers = field(default_factory=PartBuffers)
+    turns: Turns = field(default_factory=Turns)
+
+
 class Traffic:
     """The parts of one connection, in both directions."""
 
-    __slots__ = ("_buffers", "_held", "_incoming", "_outgoing", "_outlet", "_parts", "_queued", "_tasks")
+    __slots__ = ("_buffers", "_held", "_incoming", "_outgoing", "_outlet", "_parts", "_tasks", "_turns")
 
-    def __init__(self, parts: Parts, buffers: PartBuffers, tasks: asyncio.TaskGroup, outlet: Outlet) -> None:
+    def __init__(self, parts: Parts, shared: Shared, tasks: asyncio.TaskGroup, outlet: Outlet) -> None:
         self._parts = parts
-        self._buffers = buffers
+        self._buffers = shared.buffers
+        self._turns = shared.turns
         self._tasks = tasks
         self._outlet = outlet
         self._incoming: _Incoming | None = None
         self._outgoing: _Outgoing | None = None
         self._held = 0
-        self._queued = False
 
     # From the connection to the store
 
@@ -272,17 +289,27 @@ class Traffic:
         if self._incoming is not None:
             self._incoming.end()
             self._incoming = None
+            self._turns.leave(self)
 
     def may_read(self) -> bool:
-        """Whether there is room for what comes. If not, the outlet is told when there is."""
+        """Whether there is room for what comes, and it is our turn. If not, the outlet is told when."""
         if self._incoming is None or self._incoming.over:
             return True
-        if self._held >= EACH_HOLDS:
+        if self._held > EACH_HOLDS:
             return False
-        if self._buffers.short and not self._queued:
-            self._queued = True
-            self._buffers.tell(self._woken)
-        return not self._buffers.short
+        return self._turns.ask(self)
+
+    def is_stalled(self, since: float) -> bool:
+        return self._incoming is None or self._incoming.last < since
+
+    def begin_turn(self) -> None:
+        self._outlet.go_on()
+
+    def end_turn(self) -> None:
+        if self._incoming is not None:
+            self._incoming.hurry()
+        self._outlet.stop_reading()
+        self._turns.ask(self)
 
     def lend(self) -> memoryview:
         """For a part that comes."""
@@ -293,10 +320,6 @@ class Traffic:
         """It is written."""
         self._held -= 1
         self._buffers.give(buffer)
-        self._outlet.go_on()
-
-    def _woken(self) -> None:
-        self._queued = False
         self._outlet.go_on()
 
     # From the store to the connection
@@ -318,6 +341,7 @@ class Traffic:
         if self._incoming is not None:
             self._incoming.give_up()
             self._incoming = None
+        self._turns.leave(self)
         if self._outgoing is not None:
             self._outgoing.close()
             self._outgoing = None
