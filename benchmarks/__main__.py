@@ -14,6 +14,7 @@ from benchmarks import (
     contents,
     envelopes,
     fetches,
+    files,
     filestream,
     first_message,
     idle,
@@ -33,6 +34,7 @@ class Benchmark(StrEnum):
     FIRST_MESSAGE = "first-message"
     ENVELOPES = "envelopes"
     FILESTREAM = "filestream"
+    FILES = "files"
     PARTS = "parts"
     POST_STORE = "post-store"
     TEXTS = "texts"
@@ -47,6 +49,7 @@ MAINS = {
     Benchmark.FIRST_MESSAGE: first_message.main,
     Benchmark.ENVELOPES: envelopes.main,
     Benchmark.FILESTREAM: filestream.main,
+    Benchmark.FILES: files.main,
     Benchmark.PARTS: parts.main,
     Benchmark.POST_STORE: post_store.main,
     Benchmark.TEXTS: texts.main,
