@@ -42,6 +42,7 @@ class OfficeCollector(Collector):
             ("peers", "Authenticated connections.", len(office.peers)),
             ("subscriptions", "Devices to which envelopes are pushed.", len(office.subscriptions)),
             ("in_hand_bytes", "Requests and answers that are being worked on.", office.in_hand),
+            ("part_buffers", "Buffers that parts of files are in.", office.shared.buffers.lent),
             ("certificate_ends", "Unix time.", office.identity.shown.statement.not_after),
         ):
             yield GaugeMetricFamily(f"hushpost_{name}", text, number)
