@@ -51,7 +51,7 @@ async def test_in_the_order_of_asking() -> None:
     assert [each.reading for each in peers] == [True, False, True, False, False]
     peers[3].leave()
     peers[0].leave()
-    assert [each.reading for each in peers] == [True, False, True, False, True]
+    assert [each.reading for each in peers] == [False, False, True, False, True]
     peers[0].leave()
 
 
