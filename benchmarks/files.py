@@ -22,7 +22,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -81,25 +81,33 @@ class Office:
 
 @dataclass(frozen=True)
 class Run:
-    """One command: how long the file took by its own reports, and its memory at most."""
+    """One command: how long the file took, and its memory at most."""
 
     seconds: float
     peak_mb: float
-    lines: list[dict[str, Any]]
 
 
 def run(person: Person, *arguments: str) -> Run:
-    """From the first report of progress to the end of the command, start of Python excluded."""
+    """From the first report of progress on, where that came at the beginning; else all of it."""
     process = start(person, *arguments)
     assert process.stdout is not None
-    lines = [json.loads(process.stdout.readline())]
-    begun = time.perf_counter()
-    lines += map(json.loads, process.stdout)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    begun, peak = time.perf_counter(), 0.0
+    for line in process.stdout:
+        told = json.loads(line)
+        peak = max(peak, peak_mb(process.pid))
+        if told["event"] == "progress" and told["carried"] == 0:
+            begun = time.perf_counter()
+    if process.wait():
         raise RuntimeError(f"{arguments[0]} ended with {process.returncode}")
-    return Run(time.perf_counter() - begun, usage.ru_maxrss / 1000, lines)
+    return Run(time.perf_counter() - begun, peak)
+
+
+def peak_mb(pid: int) -> float:
+    """Of a process, so far; what the system tells of a child when it has ended counts its parent, too."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1000
+    return 0.0
 
 
 def start(person: Person, *arguments: str) -> subprocess.Popen[str]:

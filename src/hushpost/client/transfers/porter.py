@@ -217,7 +217,11 @@ class Porter:
         async def carry(meter: Meter) -> None:
             await self._fetcher.carry(await self._find_download(download.message), target, meter)
 
-        job = Job(download.message, download.size, carry, partial(self._fetcher.failed, download))
+        async def failed(error: Exception) -> None:
+            if not isinstance(error, UsageError):  # the place was wrong, and nothing was begun
+                await self._fetcher.failed(download, error)
+
+        job = Job(download.message, download.size, carry, failed)
         return await self._carry(job, report)
 
     async def _carry(self, job: Job, report: Report) -> Transfer:
