@@ -106,6 +106,8 @@ HOSTILE = {
     "far above": [entry("a/../../../evil")],
     "a link": [entry("link", tarfile.SYMTYPE, "/etc")],
     "through a link": [entry("link", tarfile.SYMTYPE, ".."), entry("link/evil")],
+    "a link to a neighbour": [entry("a"), entry("link", tarfile.SYMTYPE, "a")],
+    "a hard link to a neighbour": [entry("a"), entry("hard", tarfile.LNKTYPE, "a")],
     "a hard link": [entry("hard", tarfile.LNKTYPE, "/etc/passwd")],
     "a device": [entry("null", tarfile.CHRTYPE)],
     "a block device": [entry("disk", tarfile.BLKTYPE)],

@@ -1,0 +1,54 @@
+"""Files that are being put together: zeros take no room, and never leave what a failed attempt wrote."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hushpost.client.transfers.partial import NoRoom, PartialFile, boot_id, check_room
+from hushpost.crypto.filelayout import CHUNK
+
+
+def test_zeros_take_no_room(tmp_path: Path) -> None:
+    file = PartialFile.create(tmp_path / "x", 100 * CHUNK)
+    for number in range(100):
+        file.write(number * CHUNK, memoryview(bytes(CHUNK)))
+    file.sync()
+    file.close()
+    assert (tmp_path / "x").stat().st_blocks == 0
+
+
+def test_zeros_replace_what_was_there(tmp_path: Path) -> None:
+    file = PartialFile.create(tmp_path / "x", 2 * CHUNK)
+    file.write(0, memoryview(os.urandom(CHUNK)))
+    file.write(0, memoryview(bytes(CHUNK)))
+    file.close()
+    assert (tmp_path / "x").read_bytes() == bytes(2 * CHUNK)
+
+
+def test_only_the_same_file_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    PartialFile.create(path, 10).close()
+    with pytest.raises(FileExistsError):
+        PartialFile.create(path, 10)
+    again = PartialFile.reopen(path, 10)
+    assert again is not None
+    again.close()
+    assert PartialFile.reopen(path, 11) is None
+    assert PartialFile.reopen(tmp_path / "none", 10) is None
+    (tmp_path / "link").symlink_to(path)
+    assert PartialFile.reopen(tmp_path / "link", 10) is None
+    os.mkfifo(tmp_path / "pipe")
+    assert PartialFile.reopen(tmp_path / "pipe", 0) is None
+
+
+def test_room(tmp_path: Path) -> None:
+    check_room(tmp_path, 1)
+    with pytest.raises(NoRoom):
+        check_room(tmp_path, 2**60)
+
+
+def test_the_running_system_keeps_its_name() -> None:
+    assert boot_id() == boot_id()
