@@ -61,8 +61,9 @@ class PartialFile:
         return cls(path, handle)
 
     def write(self, offset: int, chunk: memoryview) -> None:
-        """Put bytes into their place. Zeros take no room where nothing was written before."""
-        if chunk == _ZEROS[: len(chunk)] and self._is_zero(offset, len(chunk)):
+        """Put bytes, at least one, into their place. Zeros take no room where nothing was written before."""
+        is_zero = not chunk[0] and chunk.tobytes() == _ZEROS[: len(chunk)]  # views compare byte by byte
+        if is_zero and self._is_zero(offset, len(chunk)):
             return
         while chunk:
             count = os.pwrite(self._handle, chunk, offset)
