@@ -356,6 +356,7 @@ async def test_no_room_is_seen_before_anything_is_written(
     assert list(pair.inbox().iterdir()) == []
     (got,) = await in_time(pair.bob.resume())
     assert got.state is TransferState.DONE
+    assert got.path == str(pair.inbox() / "file.bin")
 
 
 async def test_what_is_wrong_is_said_before_anything_is_begun(pair: Pair) -> None:

@@ -116,6 +116,14 @@ class DownloadTable:
         for row in self._db.rows(f"SELECT {_COLUMNS} FROM download ORDER BY made_at, message"):
             yield _offered(row), counts.get((row[0], row[1]), 0)
 
+    def aimed(self, download: Offered, target: str) -> None:
+        """It is to go there: resuming it must know, even if nothing could be written yet."""
+        self._db.run(
+            "UPDATE download SET target = ? WHERE contact = ? AND message = ?",
+            os.fsencode(target),
+            *_key(download),
+        )
+
     def begun(self, download: Offered, target: str, partial: str, boot: BootId) -> None:
         """It is put together in this new file."""
         self._db.run("DELETE FROM download_part WHERE contact = ? AND message = ?", *_key(download))

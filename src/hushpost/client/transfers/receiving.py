@@ -53,6 +53,7 @@ class Fetcher:
         offer = await self._offer(download)
         if not await self._was_finished(download):
             place = await asyncio.to_thread(chosen_place, target)
+            await self._ctx.change(lambda t: t.downloads.aimed(download, place.target))
             opened = await self._opened(download, place, offer)
             try:
                 await Downloader(self._ctx, download, offer, opened.file, opened.have).run(meter)
