@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, BlockBusterFunction
+from hypothesis import HealthCheck, settings
 from sqlcipher3 import dbapi2
 
 from harness.process import ServerProcess, classic_server
+
+# Time proves nothing on a machine that does other things, too.
+settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("timeless")
 
 FILE_CALLS = (
     "builtins.open",
