@@ -82,7 +82,8 @@ class Rates(msgspec.Struct, frozen=True):
         prekeys: fetches that hand out one-time keys, per account and account asked for: nobody needs
             more, and whoever takes more drains them.
         prekeys_of_one: the same, by everybody, of one account: many accounts must not drain it together.
-        lookups: fetches of keys that hand out none, per account: names could be guessed by the thousand.
+            Beyond it, fallback keys are handed out.
+        lookups: fetches of keys, per account: names could be guessed by the thousand.
         listings: pages of the directory, per account.
         publications: publishing keys, per account: each costs up to a hundred signature checks.
         manifests: per account. Devices do not change by the minute.
