@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hushpost.errors import UnknownBlob
+from hushpost.errors import StoreFailed, UnknownBlob
 from hushpost.ids import BlobId
 from hushpost.stores.base import Parts
 from hushpost.wire.limits import PART_SIZE
@@ -136,6 +138,34 @@ def test_a_restored_database_forgets_what_it_has_no_content_for(tmp_path: Path) 
                 await store.parts.state(blob, TOKEN, 0, 1)
         assert sorted(path.name for path in folder.glob("*/*")) == sorted([str(kept), "a file of somebody"])
         assert (await store.stats()).blobs == 1
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_part_that_the_disk_has_lost_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk tells it once: from then on nothing is promised any more."""
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "the disk is gone")
+
+    async def run() -> None:
+        store = await opened(tmp_path)
+        blob = BlobId.random()
+        await store.parts.create(ACCOUNT, new_blob(blob, 1))
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdatasync", fail)
+            with pytest.raises(StoreFailed):
+                await put(store.parts, blob, 0, 1)
+        with pytest.raises(StoreFailed):
+            await store.failed
+        with pytest.raises(StoreFailed):
+            await put(store.parts, blob, 0, 1)
+        await store.close()
+        store = await opened(tmp_path)
+        assert (await store.parts.state(blob, TOKEN, 0, 1)).present == 0
         await store.close()
 
     asyncio.run(run())
