@@ -15,7 +15,7 @@ from pathlib import Path
 import uvloop
 
 from hushpost.client.api import Client
-from hushpost.client.values import Event, Received
+from hushpost.client.values import Received
 
 HANDLER = "benchmark"
 
@@ -35,12 +35,9 @@ async def drain(profile: Path) -> None:
         await client.settled()
         seconds = time.perf_counter() - begun
         count = 0
-        events: list[Event] = []
-        while not count or events:
-            events = await client.pending(HANDLER)
+        while events := await client.pending(HANDLER):
             count += sum(isinstance(each, Received) for each in events)
-            if events:
-                await client.handled(HANDLER, events[-1].number)
+            await client.handled(HANDLER, events[-1].number)
         print(f"{count} {seconds}", flush=True)
 
 
