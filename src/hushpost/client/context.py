@@ -70,6 +70,7 @@ def device_account(t: Tables) -> DeviceAccount:
     """
     pickle = t.olm.pickle()
     if pickle is None:
+        check_may_send(known_me(t))  # who has left has none any more, and is told so
         raise ProfileError("this profile has no device keys", hint="use hush join LINK")
     return DeviceAccount.unpickle(pickle)
 

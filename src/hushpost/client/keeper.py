@@ -124,6 +124,7 @@ class Keeper:
         Raises:
             HushpostError: there is no connection, and why.
         """
+        check_may_send(await self._ctx.db.reading(known_me))  # whoever cannot connect never settles
         while True:
             changed = self._ctx.status.next_change
             state, work = self._ctx.status.now, self._work
