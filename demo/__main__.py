@@ -9,10 +9,12 @@ from pathlib import Path
 
 from demo import classic, files, secure
 from demo.story import NotTrue, console
+from harness.process import obey_interrupts
 
 
 def main() -> int:
     begun = time.perf_counter()
+    obey_interrupts()
     try:
         with tempfile.TemporaryDirectory(prefix="hushpost-demo-") as folder:
             for story in (secure, files, classic):

@@ -11,6 +11,7 @@ from pathlib import Path
 from demo.secure import Person, Server
 from demo.story import NotTrue, Step, chapter, check
 from harness.process import HUSH
+from hushpost.crypto.filelayout import PART
 
 FILE_MB = 300
 
@@ -48,15 +49,17 @@ def _tell(folder: Path, server: Server, alice: Person, bob: Person) -> None:
         server.cut_power()
         server.start()
         (sent,) = _last(uploader)
-    check("it went on where it was", first >= begun["carried"])
+    check("it went on where it was, but for two parts at most", first >= begun["carried"] - 2 * PART)
     check("the server has all of it", sent["state"] == "done")
+    check("and the offer, too", uploader.returncode == 0)
     with Step("read every byte that the server has written"):
         blobs = b"".join(path.read_bytes()[:4096] for path in _files(server.data / "files"))
     check("no name of the file, and none of its first bytes, is there", _is_sealed(blobs, original))
 
     with Step("bob reads; the file is offered"):
-        (message,) = bob.run("read")
-    check("by its name and size", message["file"]["name"] == original.name)
+        offers = [each for each in bob.run("read") if each["file"]]
+    check("by its name", [each["file"]["name"] for each in offers] == [original.name])
+    message = offers[0]
     with Step("he fetches it; kill -9 for his hush when a half is through"):
         _killed(bob, 0.5, "get", message["id"], "-o", str(inbox))
     check("nothing is called so yet", not (inbox / original.name).exists())

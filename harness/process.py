@@ -16,6 +16,14 @@ PATIENCE = 60
 """Seconds for a server to end: far more than its own stop deadline."""
 
 
+def obey_interrupts() -> None:
+    """Have Ctrl-C do what it does at a terminal, in what this process starts as well.
+
+    A shell's background jobs are started deaf to it, and hand that on.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class DidNotStart(Exception):
     """The process ended before it listened.
 

@@ -10,11 +10,13 @@ from blockbuster import BlockBuster, BlockBusterFunction
 from hypothesis import HealthCheck, settings
 from sqlcipher3 import dbapi2
 
-from harness.process import ServerProcess, classic_server
+from harness.process import ServerProcess, classic_server, obey_interrupts
 
 # Time proves nothing on a machine that does other things, too.
 settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("timeless")
+
+obey_interrupts()
 
 FILE_CALLS = (
     "builtins.open",

@@ -96,17 +96,19 @@ def resume(desk: Desk) -> None:
     Exit codes: 4 the server cannot be reached, 14 something waits or has failed still.
     """
 
-    async def go_on(client: Client) -> list[tuple[Transfer, Contact]]:
+    async def go_on(client: Client) -> tuple[HushpostError | None, list[tuple[Transfer, Contact]]]:
         with shown(desk, await names_of(client)) as report:
             done = await client.resume(progress=report)
-        await caught_up(client)
-        return await _with_contacts(client, done)
+        problem = await caught_up(client)  # what is through is offered, which is a message like any other
+        return problem, await _with_contacts(client, done)
 
-    done = desk.run(go_on)
+    problem, done = desk.run(go_on)
     for transfer, contact in done:
         desk.say(_line(transfer, contact), **_fields(transfer, contact))
     if not done and not desk.as_json:
         desk.notice("nothing waits")
+    if problem is not None:
+        raise problem
     if any(transfer.state is not TransferState.DONE for transfer, _ in done):
         raise typer.Exit(ExitCode.PENDING)
 

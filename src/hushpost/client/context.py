@@ -29,6 +29,7 @@ class Context:
         outbox: rung when something was put into it.
         keys: rung when keys or tokens should be looked after.
         schedule: rung when something is due earlier than before.
+        reached: rung when a transfer has found the server, while messages wait for the next attempt.
         one_time_keys: how many may be made today.
     """
 
@@ -40,7 +41,7 @@ class Context:
     outbox: Bell = field(default_factory=Bell)
     keys: Bell = field(default_factory=Bell)
     schedule: Schedule = field(default_factory=Schedule)
-
+    reached: Bell = field(default_factory=Bell)
     one_time_keys: Budget = field(default_factory=lambda: Budget(KEYS_A_DAY))
 
     async def change(self, work: Callable[[Tables], T]) -> T:

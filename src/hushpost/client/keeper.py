@@ -171,7 +171,11 @@ class Keeper:
             if isinstance(error, ServerUntrusted):
                 await self._ctx.change(partial(self._distrust, why=str(error)))
             self._ctx.status.set(Phase.WAITING, error)
-            await self._ctx.clock.sleep(self._backoff.failed(_least_wait(error)))
+            wait = self._ctx.clock.sleep(self._backoff.failed(_least_wait(error)))
+            if isinstance(error, Unreachable):
+                await _either(wait, self._ctx.reached)
+            else:
+                await wait
 
     def _distrust(self, t: Tables, why: str) -> None:
         journal.alarm(t, Alarm.CANNOT_CONNECT, self._ctx.clock.now(), detail=why)

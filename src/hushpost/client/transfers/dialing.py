@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from hushpost.client.context import Context, check_may_send, device_account, known_me
 from hushpost.client.link import Address, Identity
+from hushpost.client.status import Phase
 from hushpost.client.store import Me
 from hushpost.client.transfers.carrier import Carrier
 
@@ -113,6 +114,8 @@ async def _dial(ctx: Context, me: Me, pool: ThreadPoolExecutor, carriers: list[C
     signer = await ctx.db.reading(device_account)
     who = Identity(me.account.id, me.device, signer)
     await only.one(lambda each: each.authenticate(greeting, who))
+    if ctx.status.now.phase is not Phase.ONLINE:
+        ctx.reached.ring()
 
 
 async def _run(pool: ThreadPoolExecutor, work: Callable[[], T], undo: Callable[[T], None]) -> T:
