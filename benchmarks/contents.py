@@ -1,4 +1,4 @@
-"""1 GiB of content in and out, beside writing and reading the same bytes without any server."""
+"""1 GiB of content in and out, beside writing and reading the same bytes without a server; a client alone."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from benchmarks.report import Row, at_least, at_most, show
 from harness.load import Address, exchange, fetch_request, register
 from harness.process import NO_ADDRESS_LIMIT, ServerProcess, classic_server
 from hushpost.classic import crypto, payloads
+from hushpost.classic.client import link as client_link
+from hushpost.classic.client.account import Account
+from hushpost.classic.client.profile import Profile
+from hushpost.classic.client.registration import register as register_client
+from hushpost.classic.client.requests import ClassicClient
 from hushpost.classic.payloads import ClientId, MessageType, Request, SendPrefix
 
 SIZE = payloads.MAX_PAYLOAD - payloads.SEND_PREFIX.size
 PIECE = 1 << 20
+FILE_SIZE = 256 * PIECE
 ROUNDS = 3
 
 
@@ -31,6 +37,7 @@ def main(folder: Path) -> None:
             figures["get"].append(_get(ours.address, reader))
             exchange(ours.address, fetch_request(reader))  # when it answers, the content is deleted
         peak = ours.peak_mb()
+        sealed, opened = _with_cipher(ours.address, folder, piece)
     rate = {name: SIZE / 1e6 / median(seconds) for name, seconds in figures.items()}
     show(
         "Classic: 1 GiB of already encrypted content",
@@ -41,10 +48,12 @@ def main(folder: Path) -> None:
             at_least("get", rate["get"], 500, "MB/s"),
             Row("raw: read the same bytes", rate["read"], "MB/s"),
             Row("get, share of raw", rate["get"] / rate["read"] * 100, "%"),
+            Row("client: a file encrypted and sent", sealed, "MB/s"),
+            Row("client: fetched, decrypted and saved", opened, "MB/s"),
             Row("client: AES-128-CBC encryption alone", _encryption_rate(piece), "MB/s"),
             at_most("server memory, peak", peak, 128, "MB"),
         ],
-        {"rounds": str(ROUNDS), "bytes": f"{SIZE:,}"},
+        {"rounds": str(ROUNDS), "bytes": f"{SIZE:,}", "bytes of the client's file": f"{FILE_SIZE:,}"},
     )
 
 
@@ -94,9 +103,34 @@ def _get(address: Address, reader: ClientId) -> float:
     return seconds
 
 
+def _with_cipher(address: Address, folder: Path, piece: bytes) -> tuple[float, float]:
+    """What one client sends and fetches with everything that it does: MB/s each."""
+    path = folder / "file"
+    path.write_bytes(piece * (FILE_SIZE // PIECE))
+    sender, reader = (_account(address, folder / name) for name in ("alice", "bob"))
+    sender.send_key(reader.identity.client_id)
+    with path.open("rb") as file:
+        begun = time.perf_counter()
+        sender.send_file(reader.identity.client_id, file, FILE_SIZE)
+        sent = time.perf_counter()
+    summary = reader.fetch(lambda received: None)
+    fetched = time.perf_counter()
+    if summary.not_opened or summary.put_off:
+        raise RuntimeError("the file was not opened")
+    return FILE_SIZE / 1e6 / (sent - begun), FILE_SIZE / 1e6 / (fetched - sent)
+
+
+def _account(address: Address, folder: Path) -> Account:
+    """Somebody who has just registered."""
+    folder.mkdir()
+    profile, client = Profile(folder), ClassicClient(client_link.Address(*address))
+    register_client(profile, client, folder.name)
+    return Account(profile, client)
+
+
 def _encryption_rate(piece: bytes) -> float:
     """What the protocol's cipher allows one client, told separately."""
-    pieces = 256
+    pieces = FILE_SIZE // PIECE
     key = crypto.PairKey(os.urandom(16))
     begun = time.perf_counter()
     for _ in crypto.seal_pieces(key, (memoryview(piece) for _ in range(pieces))):

@@ -28,11 +28,11 @@ CONTENT = bytes(200)
 
 
 def main(folder: Path) -> None:
-    without, _, fetches = _measure(folder / "empty")
+    without, _, fetches, _ = _measure(folder / "empty")
     full = folder / "full"
     full.mkdir()
     other = asyncio.run(_fill(full))
-    beside, sends, _ = _measure(full, other)
+    beside, sends, _, peak = _measure(full, other)
     show(
         "Classic: fetches",
         [
@@ -42,13 +42,14 @@ def main(folder: Path) -> None:
             at_most("empty poll, with / without the rows", beside / without, 1.15, "x"),
             Row(f"64 senders, {OTHERS:,} rows stored", sends.rate, "/s"),
             Row("their p99, through checkpoints", sends.quantile_ms(0.99), "ms"),
+            at_most("server memory beside the rows, peak", peak, 128, "MB"),
         ],
         {"rounds": str(ROUNDS), "polls": str(POLLS)},
     )
 
 
-def _measure(data: Path, other: ClientId | None = None) -> tuple[float, Result, list[float]]:
-    """p50 of an empty poll, a run of sends, and the milliseconds of each full fetch."""
+def _measure(data: Path, other: ClientId | None = None) -> tuple[float, Result, list[float], float]:
+    """p50 of an empty poll, a run of sends, the milliseconds of each full fetch, and the server's peak."""
     fetches = []
     with ServerProcess(classic_server(data, *NO_ADDRESS_LIMIT, "--mailbox-count", str(LIMIT))) as ours:
         sender, reader, idle = (register(ours.address, name) for name in ("sender", "reader", "idle"))
@@ -61,9 +62,10 @@ def _measure(data: Path, other: ClientId | None = None) -> tuple[float, Result, 
                 raise RuntimeError("the inbox was not complete")
         polls = [run(ours.address, repeat(fetch_request(idle), POLLS), 1, 7) for _ in range(ROUNDS)]
         sends = run(ours.address, repeat(send_request(sender, other or reader, CONTENT), SENDS), 64, 27)
+        peak = ours.peak_mb()
     if sends.refused:
         raise RuntimeError(f"{sends.refused} sends were refused")
-    return median(poll.quantile_ms(0.5) for poll in polls), sends, fetches
+    return median(poll.quantile_ms(0.5) for poll in polls), sends, fetches, peak
 
 
 async def _fill(data: Path) -> ClientId:

@@ -12,7 +12,7 @@ from typing import Any
 from demo.story import NotTrue, Step, chapter, check, hush
 from harness.process import HUSH, ServerProcess, classic_server
 
-FILE_MB = 40
+FILE_MB = 200
 MIB = 1 << 20
 
 
@@ -86,6 +86,12 @@ def _tell(folder: Path, server: Server) -> None:
     with Step("alice and bob register"):
         for client in (alice, bob):
             client.run("register", client.name)
+    with Step("bob asks alice for a key; she sends one; he takes it"):
+        bob.run("request-key", "alice")
+        asked = alice.run("fetch")
+        alice.run("send-key", "bob")
+        got = bob.run("fetch")
+    check("each saw what the other did", _kinds(asked, got) == ["key-request", "key"])
     with Step("alice writes two texts; the server answers that they are stored"):
         texts = ["good morning", "שלום, héllo, 你好"]
         for text in texts:
@@ -106,10 +112,18 @@ def _tell(folder: Path, server: Server) -> None:
     with Step("bob fetches it and decrypts"):
         (message,) = bob.fetch("file")
     check("every byte is right", _digest(bob.received_file(message)) == digest)
+    with Step("he sends it back, and alice fetches"):
+        bob.run("send-file", "alice", bob.received_file(message))
+        (back,) = alice.fetch("file")
+    check("every byte is right again", _digest(alice.received_file(back)) == digest)
     check(
         "nothing waits, and the server keeps no content any more",
-        not bob.run("fetch") and not _contents(server),
+        not alice.run("fetch") and not bob.run("fetch") and not _contents(server),
     )
+
+
+def _kinds(*fetched: list[dict[str, Any]]) -> list[str]:
+    return [message["kind"] for messages in fetched for message in messages]
 
 
 def _cut_an_upload(sender: Client, server: Server, path: Path) -> None:

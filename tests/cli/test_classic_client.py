@@ -357,6 +357,18 @@ def test_the_menu_by_pipe(alice: Person, bob: Person) -> None:
     assert bob("fetch", "--json").lines[1]["text"] == "from the menu"
 
 
+def test_bytes_that_are_no_text_are_told_and_the_menu_goes_on(
+    alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most locales have Python refuse them while it reads; that of this test must not decide."""
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")
+    lines = f"52\n{bob.name}\n5\n{bob.name}\n".encode() + b"\xff\xfe\n2\n"
+    menu = apart("classic", "menu", "--dir", str(alice.folder), stdin=lines)
+    assert (menu.code, menu.err) == (1, "")
+    assert "a text is valid Unicode" in menu.out
+    assert bob.client_id.hex() in menu.out
+
+
 def test_ctrl_c_ends_the_menu_quietly(alice: Person) -> None:
     with subprocess.Popen(
         [HUSH, "classic", "menu", "--dir", str(alice.folder)],

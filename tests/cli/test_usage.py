@@ -32,6 +32,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ["serve", "--data", "data", "--metrics", ""],
         ["serve", "--data", "data", "--config", ""],
         ["server", "invite", "--data", ""],
+        ["classic", "serve", "--data", "", "--listen", "127.0.0.1:0"],
+        ["classic", "serve", "--listen", ""],
+        ["classic", "import", "old", "--data", ""],
+        ["classic", "list", "--dir", ""],
+        ["classic", "list", "--server", ""],
     ],
 )
 def test_an_empty_option_is_refused(shell: Shell, here: Path, command: list[str]) -> None:

@@ -104,6 +104,8 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a letter that the terminal lacks must not be an error
             stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdin, TextIOWrapper):  # nor a byte that is none: whoever asked for the line refuses it
+        sys.stdin.reconfigure(errors="surrogateescape")
 
 
 def _refuse_empty_variables(environ: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from hushpost.cli.options import folder
 from hushpost.cli.settings_file import LONGEST, limit_of, read_config
 from hushpost.settings import ClassicSettings, ListenLimits, LogFormat, parse_address, read_port_file
 from hushpost.stores.base import StoreLimits
@@ -37,7 +38,12 @@ def serve(
     ] = None,
     data: Annotated[
         Path,
-        typer.Option(envvar="HUSH_CLASSIC_DATA", help="Folder of the database and of large contents."),
+        typer.Option(
+            parser=folder,
+            metavar="DIR",
+            envvar="HUSH_CLASSIC_DATA",
+            help="Folder of the database and of large contents.",
+        ),
     ] = Path(),
     config: Annotated[
         Path | None,
@@ -81,7 +87,7 @@ def serve(
     from hushpost.app.classic import run_classic  # late: keeps the other commands' start quick
     from hushpost.cli.logs import announce, configure_logs
 
-    host, port = parse_address(listen) if listen else ("127.0.0.1", read_port_file(Path("port.info")))
+    host, port = _port_of_the_folder() if listen is None else parse_address(listen)
     configure_logs(log_format)
     announce(WARNING, err=True)
     settings = ClassicSettings(
@@ -95,6 +101,11 @@ def serve(
     run_classic(settings, store_limits, _announce)
 
 
+def _port_of_the_folder() -> tuple[str, int]:
+    """As the original has it: a file in the working directory names the port."""
+    return "127.0.0.1", read_port_file(Path("port.info"))
+
+
 def _announce(host: str, port: int) -> None:
     from hushpost.cli.logs import announce
 
@@ -106,7 +117,13 @@ def import_(
         Path, typer.Argument(metavar="DIR", help="The old server's folder, with server.db and files/.")
     ],
     data: Annotated[
-        Path, typer.Option(envvar="HUSH_CLASSIC_DATA", help="Folder of the new server: another one.")
+        Path,
+        typer.Option(
+            parser=folder,
+            metavar="DIR",
+            envvar="HUSH_CLASSIC_DATA",
+            help="Folder of the new server: another one.",
+        ),
     ] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from hushpost.classic.client.link import DEFAULT_TIMEOUT, Address
+from hushpost.cli.options import folder
 
 if TYPE_CHECKING:
     from hushpost.classic.client.account import Account
@@ -34,11 +35,14 @@ class Session(msgspec.Struct, frozen=True):
 
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False
     directory: Annotated[
-        Path, typer.Option("--dir", help="Working directory, with me.info and server.info.")
+        Path,
+        typer.Option(
+            "--dir", parser=folder, metavar="DIR", help="Working directory, with me.info and server.info."
+        ),
     ] = Path()
     server: Annotated[
-        str, typer.Option("--server", metavar="HOST:PORT", help="Instead of what server.info says.")
-    ] = ""
+        str | None, typer.Option("--server", metavar="HOST:PORT", help="Instead of what server.info says.")
+    ] = None
     timeout: Annotated[
         float,
         typer.Option(
@@ -60,7 +64,7 @@ class Session(msgspec.Struct, frozen=True):
     @property
     def address(self) -> Address:
         """Where the server is."""
-        return Address.parse(self.server) if self.server else self.profile.server()
+        return self.profile.server() if self.server is None else Address.parse(self.server)
 
     @property
     def client(self) -> ClassicClient:

@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from hushpost.classic.client.link import Address
-from hushpost.classic.client.menu import Menu
+from hushpost.classic.client.menu import ROWS, Menu
 from hushpost.classic.client.profile import Profile
 from hushpost.classic.client.requests import ClassicClient
+from hushpost.classic.payloads import MessageType
 from tests.classic.client.peers import OriginalServer, serving
 
 
@@ -24,7 +25,7 @@ class Person:
     folder: Path
     client: ClassicClient
 
-    def types(self, *lines: str) -> str:
+    def types(self, *lines: str, terminal: bool = False, succeeds: bool | None = None) -> str:
         rest = iter(lines)
 
         def ask(prompt: str) -> str:
@@ -33,8 +34,11 @@ class Person:
             raise EOFError
 
         out = io.StringIO()
-        console = Console(file=out, width=120, markup=False, highlight=False, emoji=False)
-        Menu(Profile(self.folder), self.client, console=console, ask=ask).run()
+        console = Console(
+            file=out, width=120, markup=False, highlight=False, emoji=False, force_terminal=terminal
+        )
+        all_done = Menu(Profile(self.folder), self.client, console=console, ask=ask).run()
+        assert succeeds in {None, all_done}
         assert next(rest, None) is None or "0" in lines
         return out.getvalue()
 
@@ -148,6 +152,36 @@ def test_hostile_names_do_nothing_in_the_table(scene: Scene) -> None:
     shown = alice.types("1", "alice", "2")
     assert "\x1b" not in shown
     assert "\\x1b[2Jeve[red]" in shown
+
+
+def test_answers_of_what_fails_are_never_choices(scene: Scene) -> None:
+    """Piped in: whatever an action needs is read before it can fail."""
+    alice = scene.person("alice")
+    for choice in ("5", "50"):
+        shown = alice.types(choice, "bob", "1", "99", succeeds=False)
+        assert "there is no" in shown  # nobody is registered here
+        assert shown.count("not on the menu") == 1  # the 99, and the 1 was a text or a path
+
+
+def test_a_message_that_does_not_open_is_no_success(scene: Scene) -> None:
+    alice, bob = scene.person("alice"), scene.person("bob")
+    alice.types("1", "alice", succeeds=True)
+    bob.types("1", "bob", succeeds=True)
+    me = Profile(alice.folder).identity().client_id
+    bob.client.send_message(Profile(bob.folder).identity().client_id, me, MessageType.TEXT, bytes(11))
+    assert "could not be opened" in alice.types("4", succeeds=False)
+    assert "no messages" in alice.types("4", succeeds=True)
+
+
+def test_a_terminal_gets_a_table_of_everybody(scene: Scene) -> None:
+    alice = scene.person("alice")
+    alice.types("1", "alice")
+    assert "nobody else is registered" in alice.types("2", terminal=True)
+    for number in range(ROWS + 1):
+        alice.client.register(f"client {number}[red]", bytes(160))
+    shown = alice.types("2", terminal=True)
+    assert all(f" client {number}[red] " in shown for number in range(ROWS + 1))
+    assert shown.count("name") == 2  # of two tables
 
 
 def test_ctrl_c_passes_through(scene: Scene) -> None:

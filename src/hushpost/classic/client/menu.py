@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -21,11 +23,31 @@ from hushpost.classic.client.requests import ClassicClient
 from hushpost.classic.client.requests import Progress as Tell
 from hushpost.classic.client.show import describe
 from hushpost.classic.client.sources import STDIN, source
-from hushpost.classic.payloads import ClientId
+from hushpost.classic.payloads import ClientId, ListedClient
 from hushpost.errors import HushpostError
 from hushpost.untrusted import printable
 
 EXIT = "0"
+
+WHO = "name or id of the client: "
+
+ROWS = 50
+"""Of one table: a list may be of any length, and is never held in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A line of the menu.
+
+    Attributes:
+        asks: the prompts of its answers. All are read before anything is done: what is left over of a pipe
+            when an action fails would be taken for the next choice.
+        do: takes the answers; whether all of it succeeded.
+    """
+
+    meaning: str
+    asks: tuple[str, ...]
+    do: Callable[..., bool]
 
 
 class Menu:
@@ -46,15 +68,15 @@ class Menu:
         self._client = client
         self._console = console or Console(markup=False, highlight=False, emoji=False)
         self._ask = ask
-        self._actions: dict[str, tuple[str, Callable[[], None]]] = {
-            "1": ("register", self._register),
-            "2": ("list clients", self._list),
-            "3": ("ask for a public key", self._public_key),
-            "4": ("show waiting messages", self._fetch),
-            "5": ("send a text", self._send_text),
-            "50": ("send a file", self._send_file),
-            "51": ("ask a client for a key", self._request_key),
-            "52": ("send a client a key", self._send_key),
+        self._actions = {
+            "1": Action("register", ("your name: ",), self._register),
+            "2": Action("list clients", (), self._list),
+            "3": Action("ask for a public key", (WHO,), self._public_key),
+            "4": Action("show waiting messages", (), self._fetch),
+            "5": Action("send a text", (WHO, "text: "), self._send_text),
+            "50": Action("send a file", (WHO, "path of the file: "), self._send_file),
+            "51": Action("ask a client for a key", (WHO,), self._request_key),
+            "52": Action("send a client a key", (WHO,), self._send_key),
         }
 
     def run(self) -> bool:
@@ -67,17 +89,17 @@ class Menu:
         with contextlib.suppress(EOFError):
             while (choice := self._ask("? ").strip()) != EXIT:
                 if choice in self._actions:
-                    all_done &= self._do(self._actions[choice][1])
+                    action = self._actions[choice]
+                    all_done &= self._do(action, [self._ask(prompt) for prompt in action.asks])
                 elif choice:
                     all_done = False
                     self._say("that is not on the menu")
                     self._show_actions()
         return all_done
 
-    def _do(self, action: Callable[[], None]) -> bool:
+    def _do(self, action: Action, answers: list[str]) -> bool:
         try:
-            action()
-            return True
+            return action.do(*answers)
         except HushpostError as error:
             self._say(f"error: {error}")
             if error.hint:
@@ -90,28 +112,40 @@ class Menu:
     def _show_actions(self) -> None:
         self._say(f"Hushpost, classic client of {self._client.address}")
         table = Table(show_header=False)
-        for number, (meaning, _) in self._actions.items():
-            table.add_row(number, meaning)
+        for number, action in self._actions.items():
+            table.add_row(number, action.meaning)
         table.add_row(EXIT, "exit")
         self._console.print(table)
 
-    def _register(self) -> None:
-        identity = register(self._profile, self._client, self._ask("your name: ").strip())
-        self._say(f"registered {identity.name} as {identity.client_id}")
+    def _register(self, name: str) -> bool:
+        identity = register(self._profile, self._client, name.strip())
+        return self._say(f"registered {identity.name} as {identity.client_id}")
 
-    def _list(self) -> None:
-        nobody = True
-        for client in self._account().clients():
-            nobody = False
-            self._say(f"{client.client_id}  {client.name}")
-        if nobody:
-            self._say("nobody else is registered")
+    def _list(self) -> bool:
+        clients = self._account().clients()
+        if not (rows := list(islice(clients, ROWS))):
+            return self._say("nobody else is registered")
+        while rows:
+            self._show_clients(rows)
+            rows = list(islice(clients, ROWS))
+        return True
 
-    def _public_key(self) -> None:
-        account, peer = self._account_and_peer()
-        self._say(account.public_key(peer).hex())
+    def _show_clients(self, rows: list[ListedClient]) -> None:
+        """A table at a terminal, elsewhere a line each."""
+        if not self._console.is_terminal:
+            for client in rows:
+                self._say(f"{client.client_id}  {client.name}")
+            return
+        table = Table("id", "name")
+        for client in rows:
+            table.add_row(str(client.client_id), Text(printable(client.name)))
+        self._console.print(table)
 
-    def _fetch(self) -> None:
+    def _public_key(self, who: str) -> bool:
+        account, peer = self._account_and_peer(who)
+        return self._say(account.public_key(peer).hex())
+
+    def _fetch(self) -> bool:
         account = self._account()
         with self._progress("receiving") as tell:
             summary = account.fetch(lambda received: self._lines(describe(received)), tell)
@@ -121,40 +155,43 @@ class Menu:
             self._say(f"{summary.put_off} messages have no room on the disk, and wait in me.spool-*")
         if summary.repeats:
             self._say(f"{summary.repeats} messages came again and are not shown twice")
+        return not summary.put_off and not summary.not_opened
 
-    def _send_text(self) -> None:
-        account, peer = self._account_and_peer()
-        self._sent(account.send_text(peer, self._ask("text: ")))
+    def _send_text(self, who: str, text: str) -> bool:
+        account, peer = self._account_and_peer(who)
+        return self._sent(account.send_text(peer, text))
 
-    def _send_file(self) -> None:
-        account, peer = self._account_and_peer()
-        path = os.path.expanduser(self._ask("path of the file: ").strip())
+    def _send_file(self, who: str, path: str) -> bool:
+        account, peer = self._account_and_peer(who)
+        path = os.path.expanduser(path.strip())
         if path == STDIN:  # it is where the answers come from
             path = "./-"
         with source(path) as (file, size), self._progress("sending") as tell:
             message_id = account.send_file(peer, file, size, tell)
-        self._sent(message_id)
+        return self._sent(message_id)
 
-    def _request_key(self) -> None:
-        account, peer = self._account_and_peer()
-        self._sent(account.request_key(peer))
+    def _request_key(self, who: str) -> bool:
+        account, peer = self._account_and_peer(who)
+        return self._sent(account.request_key(peer))
 
-    def _send_key(self) -> None:
-        account, peer = self._account_and_peer()
-        self._sent(account.send_key(peer))
+    def _send_key(self, who: str) -> bool:
+        account, peer = self._account_and_peer(who)
+        return self._sent(account.send_key(peer))
 
     def _account(self) -> Account:
         return Account(self._profile, self._client)
 
-    def _account_and_peer(self) -> tuple[Account, ClientId]:
+    def _account_and_peer(self, who: str) -> tuple[Account, ClientId]:
         account = self._account()
-        return account, account.find(self._ask("name or id of the client: ").strip())
+        return account, account.find(who.strip())
 
-    def _sent(self, message_id: int) -> None:
-        self._say(f"sent as message {message_id}")
+    def _sent(self, message_id: int) -> bool:
+        return self._say(f"sent as message {message_id}")
 
-    def _say(self, sentence: str) -> None:
+    def _say(self, sentence: str) -> bool:
+        """True, since what ends with a sentence of its own has succeeded."""
         self._lines(printable(sentence))
+        return True
 
     def _lines(self, text: str) -> None:
         """What is escaped already. Long lines are left to the terminal, so that ids stay whole."""
