@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from functools import partial
@@ -62,6 +63,8 @@ def get(
     name = message_id(file)
     if output == STDOUT and desk.as_json:
         raise UsageError("standard output cannot hold both the file and JSON")
+    if output.endswith(os.sep) and not Path(output).is_dir():  # a path forgets that slash
+        raise UsageError("there is no such folder to put the file into", hint="make it, or choose another")
 
     async def fetch(client: Client) -> tuple[Transfer, Contact]:
         await _arrived(client, name)

@@ -57,7 +57,8 @@ def inbox(desk: Desk) -> None:
 
     async def look(client: Client) -> tuple[HushpostError | None, list[Event], list[Contact]]:
         problem = await caught_up(client)
-        await collect(desk, client)
+        if problem is None:
+            await collect(desk, client)
         return problem, await client.pending(CURSOR, limit=MANY), await client.contacts()
 
     problem, events, people = desk.run(look, "fetching")
@@ -101,13 +102,16 @@ def read(
     async def show(client: Client) -> tuple[HushpostError | None, Reader]:
         with desk.busy("fetching"):
             problem = await caught_up(client)
-        await collect(desk, client)
+        if problem is None:
+            await collect(desk, client)
         reader = Reader(desk, client)
         if follow:
             if problem is not None:
                 desk.notice(f"note: {printable(str(problem))}; whatever comes is shown later")
             async for event in client.events(CURSOR):
                 await reader.show(event)
+                if isinstance(event, Received) and event.message.file:
+                    await collect(desk, client)
         while events := await client.pending(CURSOR):
             for event in events:
                 await reader.show(event)

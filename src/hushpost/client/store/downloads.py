@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hushpost.client.store.database import Database
+from hushpost.client.store.uploads import NO_STAMP, Stamp
 from hushpost.client.values import TransferState
 from hushpost.crypto.offer import FileOffer, Mode
 from hushpost.ids import AccountId, FixedBytes, MessageId
@@ -30,6 +31,7 @@ class Offered:
         target: the folder to put it into, or the name that it shall have; empty: nobody said.
         partial: the file in which it is put together; empty: it was not begun.
         final: what it is to be called, from the moment on in which it may be; empty: not so far.
+        stamp: of what is to be called so.
         boot: under which system the parts were written.
         released: the server was told that we need it no more.
     """
@@ -46,6 +48,7 @@ class Offered:
     target: str
     partial: str
     final: str
+    stamp: Stamp
     boot: bytes
     released: bool
 
@@ -59,8 +62,8 @@ class Automatic:
 
 
 _COLUMNS = (
-    "contact, message, name, size, folder, state, why, made_at, automatic, target, partial, final, boot,"
-    " released"
+    "contact, message, name, size, folder, state, why, made_at, automatic, target, partial, final, stamp,"
+    " boot, released"
 )
 
 
@@ -76,7 +79,7 @@ class DownloadTable:
         """Somebody offers a file. `target`: fetch it at once, into this folder."""
         state = TransferState.WAITING if target else TransferState.OFFERED
         self._db.run(
-            "INSERT OR IGNORE INTO download VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, x'', x'', x'', 0)",
+            "INSERT OR IGNORE INTO download VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, x'', x'', ?, x'', 0)",
             contact,
             message,
             offer.encode(),
@@ -87,6 +90,7 @@ class DownloadTable:
             now,
             int(bool(target)),
             os.fsencode(target),
+            NO_STAMP,
         )
 
     def get(self, contact: AccountId, message: MessageId) -> Offered | None:
@@ -119,7 +123,7 @@ class DownloadTable:
     def aimed(self, download: Offered, target: str) -> None:
         """It is to go there: resuming it must know, even if nothing could be written yet."""
         self._db.run(
-            "UPDATE download SET target = ? WHERE contact = ? AND message = ?",
+            "UPDATE download SET target = ?, final = x'' WHERE contact = ? AND message = ?",
             os.fsencode(target),
             *_key(download),
         )
@@ -163,11 +167,12 @@ class DownloadTable:
             ((*_key(download), number) for number in numbers),
         )
 
-    def finishing(self, download: Offered, final: str) -> None:
+    def finishing(self, download: Offered, final: str, stamp: Stamp) -> None:
         """It is whole, and about to get this name."""
         self._db.run(
-            "UPDATE download SET final = ? WHERE contact = ? AND message = ?",
+            "UPDATE download SET final = ?, stamp = ? WHERE contact = ? AND message = ?",
             os.fsencode(final),
+            stamp,
             *_key(download),
         )
 
@@ -205,7 +210,7 @@ def _key(download: Offered) -> tuple[AccountId, MessageId]:
 
 
 def _offered(row: Row) -> Offered:
-    contact, message, name, size, folder, state, why, made_at, automatic, *places, boot, released = row
+    contact, message, name, size, folder, state, why, made_at, automatic, *places, stamp, boot, released = row
     target, partial, final = map(os.fsdecode, places)
     return Offered(
         AccountId(contact),
@@ -220,6 +225,7 @@ def _offered(row: Row) -> Offered:
         target,
         partial,
         final,
+        Stamp(stamp),
         bytes(boot),
         bool(released),
     )

@@ -269,6 +269,7 @@ _FILES = (
         target BLOB NOT NULL,
         partial BLOB NOT NULL,
         final BLOB NOT NULL,
+        stamp BLOB NOT NULL,
         boot BLOB NOT NULL,
         released INTEGER NOT NULL,
         PRIMARY KEY (contact, message)
@@ -302,6 +303,11 @@ _GAPS = (
     ) STRICT, WITHOUT ROWID""",
 )
 
+_KEYS_A_DAY = (
+    # One row: of the last day (since 1970) on which any were made.
+    "CREATE TABLE one_time_made (day INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT",
+)
+
 STEPS: tuple[Step, ...] = (
     Step(
         "who we are, keys, others and their sessions, post, what happened",
@@ -311,6 +317,7 @@ STEPS: tuple[Step, ...] = (
     # See `outbox.Purpose`; a message that was sent again counted as silent before.
     Step("why something is sent", ("ALTER TABLE outgoing RENAME COLUMN silent TO purpose",)),
     Step("messages of others that are missing", _GAPS),
+    Step("how many one-time keys were made in a day", _KEYS_A_DAY),
 )
 
 VERSION = len(STEPS)

@@ -36,7 +36,7 @@ class Stamp(FixedBytes):
 
 
 NO_STAMP = Stamp(bytes(32))
-"""Of a pipe, which nobody can look at twice."""
+"""Of what nobody can look at: a pipe, or something that is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)

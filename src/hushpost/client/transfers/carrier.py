@@ -58,10 +58,15 @@ A = TypeVar("A", bound=ResponseMessage)
 
 
 class Carrier:
-    """Used by one thread at a time; `abort` by any. A carrier that has failed stays failed."""
+    """Used by one thread at a time; `abort` by any. A carrier that has failed stays failed.
+
+    Attributes:
+        aborted: whoever works with it is to end.
+    """
 
     def __init__(self, tls: ssl.SSLSocket, handle: socket.socket) -> None:
         """`handle`: the same connection, to end it from another thread without touching its TLS."""
+        self.aborted = False
         self._tls = tls
         self._handle = handle
         self._wire = ClientConnection()
@@ -121,6 +126,7 @@ class Carrier:
 
     def abort(self) -> None:
         """Whatever waits in its thread fails at once. From any thread, and more than once."""
+        self.aborted = True
         with contextlib.suppress(OSError):
             self._handle.shutdown(socket.SHUT_RDWR)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -13,6 +13,7 @@ from hushpost.client.link import Address, Identity
 from hushpost.client.status import Phase
 from hushpost.client.store import Me
 from hushpost.client.transfers.carrier import Carrier
+from hushpost.client.transfers.threads import uninterrupted
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ class Crew:
             first = next((each for each in futures if each.done() and each.exception()), None)
             if not all(each.done() for each in futures):
                 self._abort()
-            await _uninterrupted(asyncio.wait(futures))
+            await uninterrupted(asyncio.wait(futures))
             errors = [each.exception() for each in futures]
         for error in (first.exception() if first else None, *errors):
             if error is not None:
@@ -57,25 +58,12 @@ class Crew:
         finally:
             if not future.done():
                 self._abort()
-                await _uninterrupted(asyncio.wait([future]))
+                await uninterrupted(asyncio.wait([future]))
                 future.exception()
 
     def _abort(self) -> None:
         for carrier in self.carriers:
             carrier.abort()
-
-
-async def _uninterrupted(work: Awaitable[object]) -> None:
-    """Wait for what is about to end, even while we are cancelled; then let the cancellation go on."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        raise asyncio.CancelledError
 
 
 @asynccontextmanager

@@ -7,6 +7,8 @@ of the list which the offer vouches for. Normative text: docs/spec/files.md, "Re
 from __future__ import annotations
 
 import os
+import select
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from hushpost.client.transfers.dialing import crew
 from hushpost.client.transfers.partial import PartialFile
 from hushpost.client.transfers.progress import Meter
 from hushpost.client.transfers.records import Transactions
+from hushpost.client.transfers.threads import LOOK_SECONDS, Stopped
 from hushpost.client.transfers.uploading import told_digests
 from hushpost.crypto.filekeys import PartDigests
 from hushpost.crypto.filelayout import PART, Part
@@ -153,12 +156,18 @@ class Downloader:
 
 
 class Streamer:
-    """Writes a file to a pipe, in order, each part when all of it is verified: nothing can be taken back."""
+    """Writes a file to a pipe, in order, each part when all of it is verified: nothing can be taken back.
+
+    What has broken a run does not end it: the next one goes on behind the last byte that was written.
+    """
 
     def __init__(self, ctx: Context, offer: FileOffer, handle: int) -> None:
         self._ctx = ctx
         self._offer = offer
         self._handle = handle
+        is_file = stat.S_ISREG(os.fstat(handle).st_mode)
+        self._piece = PART if is_file else select.PIPE_BUF  # more than that might wait for the reader
+        self._written = 0
         self._turn = 0
         self._failed = False
         self._moved = threading.Condition()
@@ -169,8 +178,9 @@ class Streamer:
         Raises:
             As `Downloader.run`. OSError: nobody reads.
         """
-        meter.starts(0, self._offer.size)
-        waiting = deque(range(self._offer.layout.count))
+        self._failed = False
+        meter.starts(self._turn * PART, self._offer.size)
+        waiting = deque(range(self._turn, self._offer.layout.count))
         async with crew(self._ctx) as hands:
             digests = await hands.one(lambda carrier: trusted_digests(carrier, self._offer))
             fetch = Fetch(self._offer, digests, meter.moved)
@@ -191,21 +201,26 @@ class Streamer:
                     buffer[offset - begin : offset - begin + len(chunk)] = chunk
 
                 fetch.part(carrier, number, keep)
-                self._write(number, buffer[: part.true])
+                self._write(carrier, part, buffer[: part.true])
         except BaseException:
             with self._moved:
                 self._failed = True
                 self._moved.notify_all()
             raise
 
-    def _write(self, number: int, data: memoryview) -> None:
-        """When it is this part's turn."""
+    def _write(self, carrier: Carrier, part: Part, data: memoryview) -> None:
+        """When it is this part's turn. A reader that takes nothing keeps nobody from ending this."""
         with self._moved:
-            self._moved.wait_for(lambda: self._turn == number or self._failed)
+            self._moved.wait_for(lambda: self._turn == part.index or self._failed)
             if self._failed:
                 return
+        data = data[self._written - part.offset :] if data else data  # padding alone has no bytes
         while data:
-            data = data[os.write(self._handle, data) :]
+            while not select.select([], [self._handle], [], LOOK_SECONDS)[1]:
+                if carrier.aborted:
+                    raise Stopped
+            count = os.write(self._handle, data[: self._piece])
+            data, self._written = data[count:], self._written + count
         with self._moved:
             self._turn += 1
             self._moved.notify_all()

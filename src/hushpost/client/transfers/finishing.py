@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from hushpost.client.store import Stamp
 from hushpost.client.transfers.folders import unpack
 from hushpost.client.transfers.naming import Place, free_name, link_under, sync_folder
+from hushpost.client.transfers.sources import facts_of
+from hushpost.client.transfers.threads import Check
 from hushpost.errors import UsageError
 
-Note = Callable[[str], None]
-"""Is told a final name, and has it durable when it returns, before anything is called so."""
+Note = Callable[[str, Stamp], None]
+"""Is told a final name and what will be called so: both are durable when it returns, before anything is."""
 
 
-def finish_file(partial: Path, place: Place, hostile: str, note: Note) -> Path:
+def finish_file(partial: Path, place: Place, hostile: str, note: Note, check: Check) -> Path:
     """Give a file its name: the wanted one, or else the stranger's, made safe. Blocks.
 
     Raises:
@@ -25,7 +29,8 @@ def finish_file(partial: Path, place: Place, hostile: str, note: Note) -> Path:
     """
     while True:
         final = place.folder / place.wanted if place.wanted else free_name(place.folder, hostile)
-        note(os.fspath(final))
+        check()
+        note(os.fspath(final), _stamp(partial))
         if link_under(partial, final):
             sync_folder(place.folder)
             return final
@@ -33,7 +38,7 @@ def finish_file(partial: Path, place: Place, hostile: str, note: Note) -> Path:
             raise UsageError("there is a file of this name by now", hint="choose another with -o")
 
 
-def finish_folder(partial: Path, place: Place, hostile: str, note: Note) -> Path:
+def finish_folder(partial: Path, place: Place, hostile: str, note: Note, check: Check) -> Path:
     """Unpack a tar stream, and give the folder its name. Blocks.
 
     Raises:
@@ -46,40 +51,40 @@ def finish_folder(partial: Path, place: Place, hostile: str, note: Note) -> Path
     unpacked.mkdir()
     try:
         unpack(partial, unpacked)
-        _sync_tree(unpacked)
+        _sync_tree(unpacked, check)
     except BaseException:
         shutil.rmtree(unpacked, ignore_errors=True)
         raise
     while True:
         final = place.folder / place.wanted if place.wanted else free_name(place.folder, hostile)
-        note(os.fspath(final))
+        check()
+        note(os.fspath(final), _stamp(unpacked))
         try:
-            final.mkdir()
-        except FileExistsError:
+            unpacked.rename(final)  # over nothing, or over an empty folder that was made in this instant
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
             if place.wanted:
-                raise UsageError("there is a folder of this name by now", hint="choose another") from None
+                raise UsageError("there is something of this name by now", hint="choose another") from None
             continue
-        unpacked.rename(final)  # over the empty one that is ours; it fails over one that is not empty
         partial.unlink()
         sync_folder(place.folder)
         return final
 
 
-def was_finished(partial: Path, final: Path, *, is_folder: bool) -> bool:
+def was_finished(partial: Path, final: Path, stamp: Stamp) -> bool:
     """Whether a life before this one has given the name already, and only did not note it.
 
-    A folder gets its name when the place where it was unpacked goes. A file has two names for a moment.
+    Only what bears the very stamp that was noted counts: anybody may have put something of this name there.
     """
-    if not final.exists():
+    try:
+        if _stamp(final) != stamp:
+            return False
+    except OSError:
         return False
-    if is_folder:
-        done = not unpacking_place(partial).exists()
-    else:
-        done = not partial.exists() or partial.samefile(final)
-    if done:
-        partial.unlink(missing_ok=True)
-        sync_folder(final.parent)
-    return done
+    partial.unlink(missing_ok=True)  # a file has two names for a moment
+    sync_folder(final.parent)
+    return True
 
 
 def unpacking_place(partial: Path) -> Path:
@@ -93,9 +98,19 @@ def discard(partial: Path) -> None:
     shutil.rmtree(unpacking_place(partial), ignore_errors=True)
 
 
-def _sync_tree(folder: Path) -> None:
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
+"""What renaming a folder to a name that is taken ends with."""
+
+
+def _stamp(path: Path) -> Stamp:
+    """Raises OSError: there is nothing."""
+    return Stamp.of(facts_of(os.stat(path, follow_symlinks=False)))
+
+
+def _sync_tree(folder: Path, check: Check) -> None:
     for root, _, names in os.walk(folder):
         for name in names:
+            check()
             handle = os.open(os.path.join(root, name), os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 os.fsync(handle)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO
 
 from hushpost.client.store import Automatic
+from hushpost.client.transfers.naming import as_folder
 from hushpost.client.transfers.porter import Porter
 from hushpost.client.transfers.progress import Report, silent
 from hushpost.client.values import Transfer
@@ -90,7 +91,7 @@ class Files:
         """Nobody wants this file any more: what is here of it goes, and the server need not keep it.
 
         Raises:
-            UsageError: there is no such file, or another process carries it.
+            UsageError: there is no such file, it is through already, or another process carries it.
         """
         return await self._porter.cancel(message)
 
@@ -99,7 +100,7 @@ class Files:
 
         What strangers offer is never fetched unasked. It is fetched while `collect` runs.
         """
-        await self._porter.wish(Automatic(below, str(folder)))
+        await self._porter.wish(Automatic(below, as_folder(folder)))
 
     async def collect(self, *, progress: Report = silent) -> list[Transfer]:
         """Fetch what is to be fetched unasked and has come by now."""

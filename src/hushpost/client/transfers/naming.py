@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Place:
     """Where a file is to be put.
 
     Attributes:
-        target: what the user asked for, as an absolute path.
+        target: what the user asked for, as an absolute path; a folder's ends in a slash.
         wanted: the name that it shall have; empty: the sender's, made safe.
     """
 
@@ -50,24 +51,37 @@ class Place:
 
 
 def chosen_place(target: str) -> Place:
-    """What a user means by a path.
+    """What a user means by a path. What ends in a slash is a folder, also when it is gone.
 
     Raises:
-        UsageError: there is no such folder, or the name is taken.
+        UsageError: there is no such folder, or none that we may write to, or the name is taken.
     """
     path = Path(os.path.abspath(target))
-    if path.is_dir():
-        return Place(str(path), path, "")
-    if not path.parent.is_dir() or not path.name:
+    is_folder = path.is_dir()
+    folder = path if is_folder else path.parent
+    if not folder.is_dir() or (target.endswith(os.sep) and not is_folder):
         raise UsageError("there is no such folder to put the file into", hint="make it, or choose another")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError("nothing can be written to this folder", hint="choose another with -o")
+    if is_folder:
+        return Place(as_folder(path), path, "")
     if os.path.lexists(path):
         raise UsageError("there is a file of this name already", hint="choose another with -o")
     return Place(str(path), path.parent, path.name)
 
 
+def as_folder(path: Path) -> str:
+    """How a target is noted that is a folder, and nothing else by the time it is needed."""
+    return os.path.join(path, "")
+
+
 def free_name(folder: Path, hostile: str) -> Path:
     """A final name for what comes under a stranger's: free at this moment."""
     return folder / safe_name(hostile, lambda name: os.path.lexists(folder / name))
+
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What a file system without hard links says."""
 
 
 def link_under(partial: Path, final: Path) -> bool:
@@ -79,7 +93,9 @@ def link_under(partial: Path, final: Path) -> bool:
         os.link(partial, final, follow_symlinks=False)
     except FileExistsError:
         return False
-    except OSError:
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
         try:
             os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:

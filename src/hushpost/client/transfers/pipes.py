@@ -18,11 +18,9 @@ from typing import IO
 from hushpost.client.store import Attempt
 from hushpost.client.transfers.sealed import Records, seal_from
 from hushpost.client.transfers.sources import SourceChanged
+from hushpost.client.transfers.threads import LOOK_SECONDS
 from hushpost.crypto.filelayout import MAX_SIZE, PART, SEALED_PART, FileLayout, Part
 from hushpost.errors import HushpostError, UsageError
-
-LOOK_SECONDS = 0.2
-"""Between two looks whether anybody still wants what comes from a pipe that is silent."""
 
 
 class PipeLost(HushpostError):

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
 from hushpost.client.clock import Backoff
 from hushpost.client.context import Context
 from hushpost.client.profiles import ProfileFiles
@@ -54,13 +56,15 @@ class Job:
 
     Attributes:
         carry: goes on with it, from wherever it stands.
-        failed: notes that time will not mend it.
+        failed: notes that time will not mend it; None: nothing is noted.
+        patience: seconds without a byte moving after which it is left for later.
     """
 
     message: MessageId
     size: int | None
     carry: Callable[[Meter], Awaitable[None]]
-    failed: Callable[[Exception], Awaitable[None]]
+    failed: Callable[[Exception], Awaitable[None]] | None
+    patience: float
 
 
 class Porter:
@@ -101,12 +105,8 @@ class Porter:
     async def stream(self, message: MessageId, handle: int, report: Report = silent) -> Transfer:
         """See `Client.stream_file`."""
         download = await self._find_download(message)
-
-        async def carry() -> None:
-            await self._fetcher.stream(download, handle, Meter(message, download.size, report))
-
-        await self._run(message, carry, None)
-        return await self.get(message)
+        streamer = await self._fetcher.streamer(download, handle)
+        return await self._carry(Job(message, download.size, streamer.run, None, self._patience), report)
 
     # --- going on
 
@@ -132,15 +132,20 @@ class Porter:
             return await self._receive(download, download.target, report)
         except Unreachable:
             raise
-        except (HushpostError, OSError):
-            return await self.get(transfer.id)
+        except (HushpostError, OSError) as error:
+            found = await self.get(transfer.id)
+            return found if found.why else msgspec.structs.replace(found, why=str(error))
 
     async def fetch_unasked(self, report: Report = silent) -> list[Transfer]:
         """What is to be fetched without being asked for, as far as it works at the moment."""
         done: list[Transfer] = []
         for download in await self._ctx.db.reading(_unasked):
-            with contextlib.suppress(HushpostError, OSError):
-                done.append(await self._receive(download, download.target, report))
+            try:
+                done.append(await self._receive(download, download.target, report, patience=0))
+            except Unreachable:  # nobody asked for it: nobody is to wait for it
+                break
+            except (HushpostError, OSError):
+                continue
         return done
 
     async def wish(self, wish: Automatic) -> None:
@@ -153,10 +158,11 @@ class Porter:
         if running is not None:
             running.cancel()
             await asyncio.wait([running])
+        _check_open((await self.get(message)).state)
         async with self._claimed(message):
             upload = await self._ctx.db.reading(lambda t: t.uploads.get(message))
             with contextlib.suppress(*_LATER):  # then the server keeps it until it expires
-                if upload is not None and upload.state is not TransferState.DONE:
+                if upload is not None:
                     await self._sender.give_up(upload)
                 else:
                     await self._fetcher.give_up(await self._find_download(message))
@@ -210,10 +216,13 @@ class Porter:
         async def carry(meter: Meter) -> None:
             await self._sender.carry(await self._find_upload(upload.message), meter)
 
-        job = Job(upload.message, upload.attempt.size, carry, partial(self._sender.failed, upload))
+        failed = partial(self._sender.failed, upload)
+        job = Job(upload.message, upload.attempt.size, carry, failed, self._patience)
         return await self._carry(job, report)
 
-    async def _receive(self, download: Offered, target: str, report: Report) -> Transfer:
+    async def _receive(
+        self, download: Offered, target: str, report: Report, *, patience: float | None = None
+    ) -> Transfer:
         async def carry(meter: Meter) -> None:
             await self._fetcher.carry(await self._find_download(download.message), target, meter)
 
@@ -221,7 +230,9 @@ class Porter:
             if not isinstance(error, UsageError):  # the place was wrong, and nothing was begun
                 await self._fetcher.failed(download, error)
 
-        job = Job(download.message, download.size, carry, failed)
+        job = Job(
+            download.message, download.size, carry, failed, self._patience if patience is None else patience
+        )
         return await self._carry(job, report)
 
     async def _carry(self, job: Job, report: Report) -> Transfer:
@@ -231,12 +242,12 @@ class Porter:
     async def _persist(self, job: Job, report: Report) -> None:
         """Again and again, as long as something moves."""
         loop, backoff, most = asyncio.get_running_loop(), Backoff(), 0
-        patient_until = loop.time() + self._patience
+        patient_until = loop.time() + job.patience
 
         def watched(progress: Progress) -> None:
             nonlocal most, patient_until
             if progress.carried > most:
-                most, patient_until = progress.carried, loop.time() + self._patience
+                most, patient_until = progress.carried, loop.time() + job.patience
                 backoff.succeeded()
             report(progress)
 
@@ -287,6 +298,14 @@ class Porter:
             yield
         finally:
             await asyncio.to_thread(claim.release)
+
+
+def _check_open(state: TransferState) -> None:
+    """Raises UsageError: this transfer has ended for good."""
+    if state is TransferState.DONE:
+        raise UsageError("this file is through already", hint="see hush files list")
+    if state is TransferState.CANCELLED:
+        raise UsageError("this file was cancelled before")
 
 
 def _unreleased(t: Tables) -> list[Offered]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hushpost.client import journal
 from hushpost.client.context import Context
-from hushpost.client.store import Offered, Tables
+from hushpost.client.store import Offered, Stamp, Tables
 from hushpost.client.transfers.dialing import crew
 from hushpost.client.transfers.downloading import Downloader, Streamer
 from hushpost.client.transfers.finishing import discard, finish_file, finish_folder, was_finished
@@ -18,6 +19,7 @@ from hushpost.client.transfers.offers import end
 from hushpost.client.transfers.partial import PartialFile, boot_id, check_room
 from hushpost.client.transfers.progress import Meter
 from hushpost.client.transfers.records import Transactions
+from hushpost.client.transfers.threads import stoppable
 from hushpost.client.values import Direction, TransferEnded, TransferState
 from hushpost.crypto.offer import FileOffer
 from hushpost.errors import UnknownBlob, UsageError
@@ -62,30 +64,33 @@ class Fetcher:
             finish = finish_folder if download.is_folder else finish_file
             database = Transactions(self._ctx.db)
 
-            def note(final: str) -> None:
-                database.change(lambda t: t.downloads.finishing(download, final))
+            def note(final: str, stamp: Stamp) -> None:
+                database.change(lambda t: t.downloads.finishing(download, final, stamp))
 
-            await asyncio.to_thread(finish, opened.file.path, place, offer.name, note)
+            await stoppable(partial(finish, opened.file.path, place, offer.name, note))
         await self._ended(download, TransferState.DONE)
         await self.release(download)
 
-    async def stream(self, download: Offered, handle: int, meter: Meter) -> None:
-        """Write it to a pipe. Nothing is noted and nothing released: nobody knows what becomes of it there.
+    async def streamer(self, download: Offered, handle: int) -> Streamer:
+        """Writes it to a pipe. Nothing is noted and nothing released: nobody knows what becomes of it there.
 
         Raises:
-            As `carry`.
+            UsageError: the server does not have it any more.
         """
-        await Streamer(self._ctx, await self._offer(download), handle).run(meter)
+        return Streamer(self._ctx, await self._offer(download), handle)
 
     async def give_up(self, download: Offered) -> None:
         """The user does not want it: what is here of it goes, and the server may delete it.
 
+        What has its name already is the user's: then it was fetched.
+
         Raises:
             HushpostError: the server was not told.
         """
+        is_here = await self._was_finished(download)
         if download.partial:
             await asyncio.to_thread(discard, Path(download.partial))
-        await self._ended(download, TransferState.CANCELLED)
+        await self._ended(download, TransferState.DONE if is_here else TransferState.CANCELLED)
         await self.release(download)
 
     async def release(self, download: Offered) -> None:
@@ -121,10 +126,10 @@ class Fetcher:
         if not download.final:
             return False
         places = Path(download.partial), Path(download.final)
-        return await asyncio.to_thread(was_finished, *places, is_folder=download.is_folder)
+        return await asyncio.to_thread(was_finished, *places, download.stamp)
 
     async def _opened(self, download: Offered, place: Place, offer: FileOffer) -> Opened:
-        """The partial file of before, if it is in this folder, or a new one."""
+        """The partial file of before, if it is in this folder, or a new one; then that of before goes."""
         folder = place.folder
         boot = await asyncio.to_thread(boot_id)
         known = Path(download.partial) if download.partial else None
@@ -136,13 +141,14 @@ class Fetcher:
                 left = sum(part.true for part in offer.layout.parts() if part.index not in have)
                 await asyncio.to_thread(check_room, folder, left + packed)
                 return Opened(file, have)
-        if known is not None:
-            await asyncio.to_thread(discard, known)
         await asyncio.to_thread(check_room, folder, offer.size + packed)
         path = partial_in(folder)
         places = place.target, os.fspath(path)
         await self._ctx.change(lambda t: t.downloads.begun(download, *places, boot))
-        return Opened(await asyncio.to_thread(PartialFile.create, path, offer.size), frozenset())
+        made = await asyncio.to_thread(PartialFile.create, path, offer.size)
+        if known is not None:
+            await asyncio.to_thread(discard, known)
+        return Opened(made, frozenset())
 
     async def _ended(self, download: Offered, state: TransferState, why: str = "") -> None:
         about = download.message, download.contact, Direction.RECEIVED, state, why

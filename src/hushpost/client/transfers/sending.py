@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from hushpost.client.transfers.uploading import ForeignPart, Uploader
 from hushpost.client.values import Direction, TransferEnded, TransferState
 from hushpost.client.writing import check_recipient
 from hushpost.crypto.filelayout import FileLayout
-from hushpost.errors import UsageError
+from hushpost.errors import HushpostError, UnknownBlob, UsageError
 from hushpost.ids import AccountId, MessageId
 from hushpost.wire.messages import BlobReleased, ReleaseBlob
 
@@ -155,10 +156,7 @@ class Sender:
 
         await self._ctx.change(work)
         await asyncio.to_thread(drop_spool, self._spool_of(upload))
-        attempt = upload.attempt
-        request = ReleaseBlob(0, bytes(attempt.blob), [bytes(attempt.release)])
-        async with crew(self._ctx, 1) as hands:
-            await hands.one(lambda carrier: carrier.ask(request, BlobReleased))
+        await self._release(upload.attempt)
 
     async def failed(self, upload: Upload, error: Exception) -> None:
         """Note why it does not go on; resuming it is possible all the same."""
@@ -184,7 +182,16 @@ class Sender:
         attempt = Attempt.new(source.stamp, source.size)
         await self._ctx.change(lambda t: t.uploads.again(upload.message, attempt))
         meter.starts(0, source.size, restarted=True)
+        with contextlib.suppress(HushpostError):  # it costs room until it expires, and nothing else
+            await self._release(upload.attempt)
         return replace(upload, attempt=attempt)
+
+    async def _release(self, attempt: Attempt) -> None:
+        """Nobody will be told of it: the server need not keep it, nor count it against us."""
+        request = ReleaseBlob(0, bytes(attempt.blob), [bytes(attempt.release)])
+        async with crew(self._ctx, 1) as hands:
+            with contextlib.suppress(UnknownBlob):  # it has nothing of it
+                await hands.one(lambda carrier: carrier.ask(request, BlobReleased))
 
     def _fresh(self, source: Source, upload: Upload) -> FreshParts:
         return FreshParts(source, upload.attempt, Records(self._ctx.db, upload.attempt))

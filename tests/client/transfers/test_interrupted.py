@@ -1,0 +1,158 @@
+"""Transfers in the way of each other, of their user, and of what else goes on on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+from pathlib import Path
+
+import pytest
+
+from hushpost.client.transfers import receiving
+from hushpost.client.transfers.finishing import Note
+from hushpost.client.transfers.naming import Place
+from hushpost.client.transfers.partial import NoRoom
+from hushpost.client.transfers.threads import Check
+from hushpost.client.values import TransferState
+from hushpost.crypto.filelayout import PART
+from hushpost.errors import Unreachable, UsageError
+from tests.client.depot import Blob
+from tests.client.people import in_time, until
+from tests.client.transfers.hall import Hall, Pair, content_of, left_over
+
+
+def full(_: Path, size: int) -> None:
+    raise NoRoom(size, 0)
+
+
+async def test_what_another_put_under_the_name_is_never_taken_for_the_file(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the server would be told to delete the only copy."""
+    source = pair.file(4 * PART)
+    sent = await pair.send(source)
+    wanted, other = pair.inbox() / "wanted", pair.folder / "other"
+    other.mkdir()
+    begun = asyncio.Event()
+    getting = asyncio.ensure_future(pair.bob.receive_file(sent.id, wanted, progress=lambda _: begun.set()))
+    await in_time(begun.wait())
+    wanted.write_text("mine")
+    with pytest.raises(UsageError, match="by now"):
+        await in_time(getting)
+    (waiting,) = await in_time(pair.bob.resume())
+    assert waiting.state is TransferState.WAITING
+    assert "of this name already" in waiting.why
+    with monkeypatch.context() as inside:
+        inside.setattr(receiving, "check_room", full)
+        with pytest.raises(NoRoom):
+            await pair.bob.receive_file(sent.id, other)
+    assert len(left_over(pair.inbox())) == 1  # what has come is kept, as is said
+    (got,) = await in_time(pair.bob.resume())
+    assert Path(got.path).parent == other
+    assert content_of(got) == source.read_bytes()
+    assert wanted.read_text() == "mine"
+    assert left_over(pair.inbox()) == []
+
+
+async def test_cancelling_what_is_just_getting_its_name(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is at work behind it, and nothing appears later."""
+    folder = pair.folder / "things"
+    folder.mkdir()
+    (folder / "file").touch()
+    sent = await pair.send(folder)
+    unpacking, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def slow(partial: Path, place: Place, hostile: str, note: Note, check: Check) -> Path:
+        loop.call_soon_threadsafe(unpacking.set)
+        while True:
+            check()
+
+    monkeypatch.setattr(receiving, "finish_folder", slow)
+    getting = asyncio.ensure_future(pair.bob.receive_file(sent.id, pair.inbox()))
+    await in_time(unpacking.wait())
+    cancelled = await in_time(pair.bob.cancel(sent.id))
+    assert cancelled.state is TransferState.CANCELLED
+    await in_time(getting)
+    assert list(pair.inbox().iterdir()) == []
+
+
+async def test_what_is_through_cannot_be_cancelled(pair: Pair) -> None:
+    sent = await pair.send(pair.file(10))
+    got = await in_time(pair.bob.receive_file(sent.id, pair.inbox()))
+    for client in (pair.alice, pair.bob):
+        with pytest.raises(UsageError, match="through already"):
+            await client.cancel(sent.id)
+    assert (await pair.bob.transfer(sent.id)).state is TransferState.DONE
+    assert content_of(got) == (pair.folder / "file.bin").read_bytes()
+    refused = await pair.send(pair.file(10))
+    await pair.bob.cancel(refused.id)
+    with pytest.raises(UsageError, match="cancelled before"):
+        await pair.bob.cancel(refused.id)
+
+
+async def test_a_reader_that_takes_nothing_can_be_left(pair: Pair) -> None:
+    sent = await pair.send(pair.file(2 * PART))
+    reader, writer = os.pipe()
+
+    async def is_full() -> bool:
+        return not select.select([], [writer], [], 0)[1]
+
+    streaming = asyncio.ensure_future(pair.bob.stream_file(sent.id, writer))
+    await until(is_full)
+    streaming.cancel()
+    await in_time(asyncio.wait([streaming]))
+    assert streaming.cancelled()
+    os.close(reader)
+    os.close(writer)
+
+
+async def test_a_folder_for_unasked_files_that_is_gone(pair: Pair) -> None:
+    inbox = pair.inbox()
+    await pair.bob.fetch_unasked(below=1_000, folder=inbox)
+    sent = await pair.send(pair.file(10))
+    inbox.rmdir()
+    assert await in_time(pair.bob.collect()) == []
+    assert not inbox.exists()
+    inbox.mkdir()
+    (got,) = await in_time(pair.bob.collect())
+    assert (got.id, Path(got.path)) == (sent.id, inbox / "file.bin")
+
+
+async def test_nobody_waits_for_what_nobody_asked_for(hall: Hall) -> None:
+    """`in_time` is shorter than the patience with a transfer that somebody wants."""
+    await hall.bob.fetch_unasked(below=1_000, folder=hall.inbox())
+    for number in range(3):
+        await hall.send(hall.file(10, f"{number}.bin"))
+    await hall.town.server.stop()
+    assert await in_time(hall.bob.collect()) == []
+    await hall.town.server.start()
+    assert len(await in_time(hall.bob.collect())) == 3
+
+
+async def test_cancelling_what_the_server_never_had(hall: Hall) -> None:
+    await hall.town.server.stop()
+    hall.alice._porter._patience = 0
+    with pytest.raises(Unreachable):
+        await in_time(hall.alice.send_file(hall.to_bob.account, hall.file(10)))
+    await hall.town.server.start()
+    (waiting,) = await hall.alice.transfers()
+    assert (await in_time(hall.alice.cancel(waiting.id))).state is TransferState.CANCELLED
+
+
+async def test_a_pipe_gets_the_rest_when_the_server_is_back(hall: Hall) -> None:
+    source, depot = hall.file(5 * PART + 3), hall.town.server.depot
+    sent = await hall.send(source)
+
+    def cut_once(_: Blob, number: int, part: bytes) -> bytes:
+        if number == 3 and depot.got.count(3) == 1:
+            hall.town.server.cut()
+        return part
+
+    depot.twist_part = cut_once
+    target = hall.folder / "out"
+    with target.open("wb") as file:
+        await in_time(hall.bob.stream_file(sent.id, file.fileno()))
+    assert target.read_bytes() == source.read_bytes()
+    assert depot.got.count(3) == 2
+    assert depot.got.count(0) == 1
