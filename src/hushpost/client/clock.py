@@ -62,24 +62,6 @@ class Stopwatch:
             self._since = now
 
 
-class Budget:
-    """So many of something in a day, whoever asks for more. Each process begins with a full one."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._day = 0
-        self._used = 0
-
-    def take(self, wanted: int, now: int) -> int:
-        """As many of these as are left today."""
-        day = now // 86_400
-        if day != self._day:
-            self._day, self._used = day, 0
-        given = min(wanted, self._most - self._used)
-        self._used += given
-        return given
-
-
 FIRST_WAIT = 0.5
 """Seconds: a server that restarts is back by then."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hushpost.client.clock import Budget, Clock
+from hushpost.client.clock import Clock
 from hushpost.client.status import Bell, Schedule, Status
 from hushpost.client.store import Enrolment, Me, StoreThread, Tables
 from hushpost.crypto.identity import Manifest
@@ -14,10 +14,6 @@ from hushpost.crypto.ratchet import DeviceAccount
 from hushpost.errors import OldCopy, ProfileError
 
 T = TypeVar("T")
-
-KEYS_A_DAY = 500
-"""One-time keys: ten times what is published at once. A server that says again and again that none is left
-would otherwise have us make them, and keep their secrets, for ever; the fallback key serves until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +26,6 @@ class Context:
         keys: rung when keys or tokens should be looked after.
         schedule: rung when something is due earlier than before.
         reached: rung when a transfer has found the server, while messages wait for the next attempt.
-        one_time_keys: how many may be made today.
     """
 
     db: StoreThread
@@ -42,7 +37,6 @@ class Context:
     keys: Bell = field(default_factory=Bell)
     schedule: Schedule = field(default_factory=Schedule)
     reached: Bell = field(default_factory=Bell)
-    one_time_keys: Budget = field(default_factory=lambda: Budget(KEYS_A_DAY))
 
     async def change(self, work: Callable[[Tables], T]) -> T:
         """A transaction; whoever waits for news looks again."""

@@ -118,7 +118,7 @@ def keep(t: Tables, wish: Wish, made: Made, seed: RecoverySeed | None, now: int)
     if before is not None and before.home != wish.home:
         t.me.forget_server()
     t.me.forget_secrets()
-    account.make_one_time_keys(ONE_TIME_KEYS)
+    account.make_one_time_keys(t.prekeys.allow(ONE_TIME_KEYS, now))
     account.make_fallback_key()
     note_unpublished(t, account, now)
     t.olm.keep(account.pickle())

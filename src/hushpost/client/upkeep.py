@@ -97,7 +97,7 @@ def plan(t: Tables, ctx: Context, left: int) -> Plan:
     """
     now, account, owner = ctx.clock.now(), device_account(t), own_owner(t, ctx)
     replace_all = not t.seals.is_published()
-    _make_session_keys(t, ctx, account, 0 if replace_all else left, replace_all=replace_all)
+    _make_session_keys(t, account, 0 if replace_all else left, now, replace_all=replace_all)
     seal = _present_seal(t, now)
     token = t.me.token()
     if token is None:
@@ -117,13 +117,10 @@ def plan(t: Tables, ctx: Context, left: int) -> Plan:
     return Plan(request, account.unpublished, seal, token.generation, waits or asks)
 
 
-def _make_session_keys(
-    t: Tables, ctx: Context, account: DeviceAccount, left: int, *, replace_all: bool
-) -> None:
-    now = ctx.clock.now()
+def _make_session_keys(t: Tables, account: DeviceAccount, left: int, now: int, *, replace_all: bool) -> None:
     if left < ENOUGH_KEYS:
         missing = ONE_TIME_KEYS - left - len(account.unpublished.one_time)
-        account.make_one_time_keys(ctx.one_time_keys.take(max(0, missing), now))
+        account.make_one_time_keys(t.prekeys.allow(max(0, missing), now))
     known = t.prekeys.fallback()
     drained = 0 <= now - t.me.drained_at() < DRAINED_WITHIN
     is_due = account.may_make_fallback_key(drained=drained, age=now - known.made_at if known else now)

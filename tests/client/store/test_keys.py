@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hushpost.client.store import Fallback, Store, Tables
+from hushpost.client.store.prekeys import DAY, KEYS_A_DAY
 from hushpost.client.store.seals import PATIENCE
 from hushpost.crypto.olm import SessionHash
 from hushpost.crypto.prekeys import SessionKey
@@ -30,6 +31,19 @@ class TestOneTimeKeys:
             assert t.prekeys.count() == 2
             t.prekeys.forget_one_time()
             assert t.prekeys.count() == 0
+
+    def test_so_many_in_a_day(self, store: Store) -> None:
+        with store.transaction() as t:
+            assert [t.prekeys.allow(KEYS_A_DAY - 10, DAY), t.prekeys.allow(0, DAY + 1)] == [
+                KEYS_A_DAY - 10,
+                0,
+            ]
+        with store.transaction() as t:
+            assert [t.prekeys.allow(8, DAY + 5), t.prekeys.allow(8, 2 * DAY - 1)] == [8, 2]
+            assert t.prekeys.allow(1, 2 * DAY - 1) == 0
+            assert t.prekeys.allow(KEYS_A_DAY + 1, 2 * DAY) == KEYS_A_DAY
+            t.me.forget_secrets()
+            assert t.prekeys.allow(1, 2 * DAY) == 1
 
     def test_the_account(self, store: Store) -> None:
         account = DeviceAccount.create()

@@ -166,8 +166,9 @@ class MeTable:
         self._db.run("UPDATE server SET statement = NULL, epoch = ?, committed = 0, drained_at = 0", NO_EPOCH)
 
     def forget_secrets(self) -> None:
-        """Delete every key of this device and account: after leaving."""
-        for table in ("olm_account", "one_time_key", "fallback_key", "seal_key", "session", "own_token"):
+        """Delete every key of this device and account: after leaving, and before another device is begun."""
+        keys = "olm_account", "one_time_key", "one_time_made", "fallback_key", "seal_key"
+        for table in (*keys, "session", "own_token"):
             self._db.run(f"DELETE FROM {table}")
         self._db.run("UPDATE me SET account_secret = NULL, invite = NULL")
         self._db.key_material_went()

@@ -29,6 +29,13 @@ class Fallback:
     published_at: int | None
 
 
+KEYS_A_DAY = 500
+"""One-time keys: ten times what is published at once. A server that says again and again that none is left
+would otherwise have us make them, and keep their secrets, for ever; the fallback key serves until then."""
+
+DAY = 86_400
+
+
 class OlmTable:
     """`t.olm`: the device's Olm account. Load, use, keep: all within one transaction."""
 
@@ -55,6 +62,16 @@ class PrekeyTable:
     def made(self, key_id: int, key: SessionKey) -> None:
         """A one-time key, in the transaction that keeps the account which has its secret."""
         self._db.run("INSERT OR IGNORE INTO one_time_key VALUES (?, ?)", key_id, key)
+
+    def allow(self, wanted: int, now: int) -> int:
+        """How many of these new one-time keys may be made today: to be made in this very transaction."""
+        day = now // DAY
+        made = self._db.number("SELECT count FROM one_time_made WHERE day = ?", day)
+        allowed = min(wanted, KEYS_A_DAY - made)
+        if allowed:
+            self._db.run("DELETE FROM one_time_made")
+            self._db.run("INSERT INTO one_time_made VALUES (?, ?)", day, made + allowed)
+        return allowed
 
     def used(self, key: SessionKey) -> bool:
         """A session was opened with it. False: it is none of the one-time keys, so a fallback key."""
