@@ -256,6 +256,7 @@ class Reader:
         # was removed: it would shut its account's other devices out.
         if (card := content.get(Card)) is not None and not opened.is_removed:
             t.people.gave_token(account, DeliveryToken(card.token))
+            t.outbox.let_in(account)
         if standing is not Standing.CONTACT:
             return
         if (receipt := content.get(Receipt)) is not None:

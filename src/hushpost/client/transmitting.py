@@ -34,6 +34,7 @@ from hushpost.errors import (
     PrekeyError,
     ProtocolError,
     Refused,
+    RequestsFull,
     StaleDevices,
     StaleId,
     StaleSeal,
@@ -178,7 +179,7 @@ class Transmitter:
                 except (Unreachable, ProtocolError):
                     raise
                 except HushpostError as error:
-                    await self._refused(step.head, error)
+                    await self._refused(step, error)
                 step = await self._linger(step) if account in self._unnoted else None
         finally:
             self._busy.discard(account)
@@ -229,10 +230,8 @@ class Transmitter:
         if not isinstance(head, Queued):
             return None
         devices = {part.device: t.devices.get(account, part.device) for part in head.parts}
-        person = t.people.get(account)
-        token = person.token if person and person.token else b""
         known = {name: each for name, each in devices.items() if each}
-        return Ready(head, known, bytes(token), t.outbox.is_last(account, head.number))
+        return Ready(head, known, _token(t, account), t.outbox.is_last(account, head.number))
 
     async def _advance(self, step: Ready | Wanting) -> Queued | None:
         """One step towards the server's answer; what it has accepted, if that was the step."""
@@ -332,10 +331,12 @@ class Transmitter:
             check = PrekeyCheck(Owner(account, known.device), self._ctx.clock.now(), known.seal)
             t.devices.keep_seal(account, known.id, check.seal(raw))
 
-    async def _refused(self, head: Draft | Queued, error: HushpostError) -> None:
+    async def _refused(self, step: Ready | Wanting, error: HushpostError) -> None:
         """What is not mended at once: put it off, or give it up."""
+        head = step.head
         if isinstance(error, StoreFull | RetryLater):
-            await self._put_off(head, error.retry_after, str(error))
+            shown = step.token if isinstance(error, RequestsFull) and isinstance(step, Ready) else None
+            await self._put_off(head, error.retry_after, str(error), shown)
         elif isinstance(error, ManifestError | PrekeyError):
             await self._put_off(head, DISTRUST_WAIT, str(error))
         elif isinstance(error, Blocked | UnknownAccount | Refused | StoreError):
@@ -343,12 +344,21 @@ class Transmitter:
         else:
             raise error
 
-    async def _put_off(self, head: Draft | Queued, seconds: float, reason: str) -> None:
+    async def _put_off(
+        self, head: Draft | Queued, seconds: float, reason: str, shown: bytes | None = None
+    ) -> None:
+        """Try again later.
+
+        Args:
+            shown: the token, if any, that did not get it past the limits of requests. Another ends the wait.
+        """
         now = self._ctx.clock.now()
         due = now + max(1, math.ceil(Backoff(first=seconds / 4).failed(at_least=seconds)))
 
         def work(t: Tables) -> None:
-            t.outbox.put_off(head.number, due, reason)
+            if shown is not None and _token(t, head.account) != shown:
+                return  # it came meanwhile
+            t.outbox.put_off(head.number, due, reason, wants_token=shown is not None)
             t.story.tell(head.message, f"waits: {reason}", now)
 
         await self._ctx.change(work)
@@ -364,3 +374,9 @@ class Transmitter:
 
     def _fresh_id(self) -> EnvelopeId:
         return EnvelopeId.at(self._ctx.clock.now() + self._server_ahead)
+
+
+def _token(t: Tables, account: AccountId) -> bytes:
+    """Their delivery token; empty: they gave us none."""
+    person = t.people.get(account)
+    return bytes(person.token) if person and person.token else b""

@@ -43,6 +43,17 @@ class TestOrder:
             assert t.outbox.head(BOB) is None
             assert (t.outbox.count(), t.outbox.next_time()) == (1, None)
 
+    def test_a_token_ends_the_wait_for_it(self, store: Store) -> None:
+        with store.transaction() as t:
+            bob, carol = queue(t, 0), queue(t, 1, CAROL)
+            t.outbox.put_off(bob, 100, "no room for strangers", wants_token=True)
+            t.outbox.put_off(carol, 100, "no room for strangers", wants_token=True)
+            t.outbox.let_in(BOB)
+            assert [each.number for each in t.outbox.heads(1)] == [bob]
+            t.outbox.put_off(bob, 100, "no network")
+            t.outbox.let_in(BOB)
+            assert t.outbox.heads(1) == ()
+
     def test_any_course(self, store: Store) -> None:
         """What leaves the outbox for one account leaves in the order in which it came."""
 

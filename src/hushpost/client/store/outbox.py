@@ -219,13 +219,28 @@ class OutboxTable:
         """Another envelope id, after `stale-id`."""
         self._db.run("UPDATE outgoing SET envelope = ? WHERE number = ?", envelope, number)
 
-    def put_off(self, number: int, not_before: int, reason: str) -> None:
-        """It failed this time. `reason`: a sentence of ours, for people."""
+    def put_off(self, number: int, not_before: int, reason: str, *, wants_token: bool = False) -> None:
+        """It failed this time.
+
+        Args:
+            reason: a sentence of ours, for people.
+            wants_token: with a delivery token there would be room for it.
+        """
         self._db.run(
-            "UPDATE outgoing SET attempts = attempts + 1, not_before = ?, reason = ? WHERE number = ?",
+            "UPDATE outgoing SET attempts = attempts + 1, not_before = ?, reason = ?, wants_token = ?"
+            " WHERE number = ?",
             not_before,
             reason,
+            wants_token,
             number,
+        )
+
+    def let_in(self, account: AccountId) -> None:
+        """We have their delivery token: what was put off for want of it is due."""
+        self._db.run(
+            "UPDATE outgoing SET not_before = 0, wants_token = 0 WHERE account = ? AND wants_token"
+            " AND state IN ('draft', 'queued')",
+            account,
         )
 
     def accepted(self, number: int, now: int) -> None:

@@ -139,6 +139,7 @@ _OTHERS = (
 )
 
 _POST = (
+    # wants_token: it was put off since the server had no room for what comes without one.
     """CREATE TABLE outgoing (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         message BLOB NOT NULL,
@@ -147,6 +148,7 @@ _POST = (
         state TEXT NOT NULL,
         made_at INTEGER NOT NULL,
         not_before INTEGER NOT NULL,
+        wants_token INTEGER NOT NULL DEFAULT 0,
         attempts INTEGER NOT NULL,
         finished_at INTEGER,
         reason TEXT NOT NULL,
