@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from hushpost.client.api import Client
 from hushpost.client.store import sessions
 from hushpost.client.values import Alarmed, Delivery, Standing
 from hushpost.wire.messages import GetKeys, PublishKeys, SendEnvelope
@@ -87,23 +86,36 @@ async def test_whoever_is_blocked_loses_the_token_and_everybody_else_gets_the_ne
 
 
 async def test_no_receipts_where_they_are_not_wanted(town: SmallTown) -> None:
+    """From the moment on that it is said, whoever opens the profile, and not even those that are owed."""
     await town.join("alice")
     await town.join("bob")
     async with town.open("alice", "bob") as (alice, bob):
-        to_bob, _ = await befriend(town, alice, bob)
-        town.clock.move(10)
-    async with (
-        town.open("alice") as (alice,),
-        Client.open(town.profile("bob"), clock=town.clock, receipts=False) as bob,
-    ):
+        to_bob, to_alice = await befriend(town, alice, bob)
+        assert await bob.sends_receipts()
+        owed = await alice.send(to_bob.account, "before")
+        await in_time(received(bob, 1))
+        await bob.send_receipts(wanted=False)
+        town.clock.move(60)
         await in_time(bob.settled())
+    async with town.open("alice", "bob") as (alice, bob):
+        assert not await bob.sends_receipts()
         message = await alice.send(to_bob.account, "silence")
         await in_time(received(bob, 1))
         town.clock.move(60)
         await in_time(bob.settled())
+        last = await bob.send(to_alice.account, "no receipt is on its way before this")
+        await in_time(bob.reached(last.id, Delivery.ACCEPTED))
     async with town.open("alice") as (alice,):
         await in_time(alice.settled())
-        assert (await alice.message(message.id)).delivery is Delivery.ACCEPTED
+        assert [(await alice.message(each.id)).delivery for each in (owed, message)] == [
+            Delivery.ACCEPTED
+        ] * 2
+    async with town.open("alice", "bob") as (alice, bob):
+        await bob.send_receipts(wanted=True)
+        message = await alice.send(to_bob.account, "heard")
+        await in_time(received(bob, 1))
+        town.clock.move(60)
+        await in_time(alice.reached(message.id, Delivery.DELIVERED))
 
 
 async def test_one_time_keys_are_topped_up(town: SmallTown) -> None:

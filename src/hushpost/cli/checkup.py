@@ -1,10 +1,11 @@
-"""`hush usage` and `hush doctor`: what the server keeps about you, and whether all is well here."""
+"""`hush receipts`, `usage` and `doctor`: what others learn about you, and whether all is well here."""
 
 from __future__ import annotations
 
 import contextlib
+from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +19,30 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 command = partial(command_with, app, Desk)
+
+
+class Switch(StrEnum):
+    """What can be on or off."""
+
+    ON = "on"
+    OFF = "off"
+
+
+@command("receipts")
+def receipts(
+    desk: Desk,
+    switch: Annotated[Switch | None, typer.Argument(help="Without it, show which.")] = None,
+) -> None:
+    """Tell contacts when their messages have come, or not. It shows them when you are online."""
+
+    async def work(client: Client) -> bool:
+        if switch is not None:
+            await client.send_receipts(wanted=switch is Switch.ON)
+        return await client.sends_receipts()
+
+    on = desk.run(work)
+    what = "contacts see when their messages have come" if on else "nobody sees whether messages have come"
+    desk.say(f"{Switch.ON if on else Switch.OFF}: {what}", receipts=on)
 
 
 @command("usage")

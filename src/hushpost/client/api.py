@@ -150,17 +150,14 @@ class Client(Files):
 
     @classmethod
     def open(
-        cls, profile: Path, *, ask: Ask | None = None, clock: Clock | None = None, receipts: bool = True
+        cls, profile: Path, *, ask: Ask | None = None, clock: Clock | None = None
     ) -> AbstractAsyncContextManager[Client]:
         """Open a profile and begin to work: connect, transmit, receive, keep keys in order.
-
-        Args:
-            receipts: tell contacts that their messages have come; without, theirs stay "accepted".
 
         Raises:
             ProfileError: there is none, or its database does not open.
         """
-        return _opened(cls, Opening(profile, ask, clock or SystemClock(), receipts))
+        return _opened(cls, Opening(profile, ask, clock or SystemClock()))
 
     @property
     def online(self) -> bool:
@@ -340,6 +337,18 @@ class Client(Files):
         """Why what waits for somebody did not go out when it was tried last; empty: nothing is known."""
         return await self._ctx.db.reading(lambda t: held_up(t, contact))
 
+    async def sends_receipts(self) -> bool:
+        """Whether contacts are told that their messages have come, as they are at first."""
+        return await self._ctx.db.reading(lambda t: t.me.sends_receipts())
+
+    async def send_receipts(self, *, wanted: bool) -> None:
+        """Tell contacts that their messages have come, or not: then theirs stay "accepted".
+
+        Durable, and so for every process of the profile, from the next message on. Receipts that are owed
+        are dropped; one that is on its way may still go out.
+        """
+        await self._ctx.change(lambda t: _send_receipts(t, wanted))
+
     async def usage(self) -> dict[str, str]:
         """Exactly what the server stores about us, in its own words."""
         async with self._keeper.link() as link:
@@ -400,6 +409,12 @@ def _message(t: Tables, message: MessageId) -> Message:
     if not found:
         raise UsageError("there is no message with this id")
     return found[0]
+
+
+def _send_receipts(t: Tables, wanted: bool) -> None:
+    t.me.send_receipts(wanted)
+    if not wanted:
+        t.outbox.owe_nothing()
 
 
 def _forget(t: Tables) -> None:

@@ -21,7 +21,6 @@ class Context:
     """One open profile.
 
     Attributes:
-        receipts: tell contacts that their messages are here.
         outbox: rung when something was put into it.
         keys: rung when keys or tokens should be looked after.
         schedule: rung when something is due earlier than before.
@@ -31,7 +30,6 @@ class Context:
     db: StoreThread
     clock: Clock
     me: Me
-    receipts: bool = True
     status: Status = field(default_factory=Status)
     outbox: Bell = field(default_factory=Bell)
     keys: Bell = field(default_factory=Bell)

@@ -250,7 +250,7 @@ class Reader:
             self._keep_message(t, account, opened)
             if offer is not None:
                 note_offer(t, account, opened.message, offer, now)
-            if standing is Standing.CONTACT and self._ctx.receipts:
+            if standing is Standing.CONTACT and t.me.sends_receipts():
                 t.outbox.owe_receipt(account, opened.message, page.receipts_due)
         # Of a stranger, too: they tell it once, and it serves when they are accepted. Not of a device that
         # was removed: it would shut its account's other devices out.

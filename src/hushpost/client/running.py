@@ -43,7 +43,6 @@ class Opening:
     profile: Path
     ask: Ask | None
     clock: Clock
-    receipts: bool
 
 
 @asynccontextmanager
@@ -54,7 +53,7 @@ async def running(opening: Opening) -> AsyncIterator[Running]:
     db = await StoreThread.open(files.database, await asyncio.to_thread(vault.open))
     try:
         me = await db.transaction(_begin)
-        ctx = Context(db, opening.clock, me, opening.receipts)
+        ctx = Context(db, opening.clock, me)
         keeper = Keeper(ctx, Lease(files.lease))
         async with _at_work(keeper):
             yield ctx, keeper, vault
@@ -131,6 +130,7 @@ def facts_of(t: Tables, ctx: Context) -> dict[str, str]:
         "server": f"{me.home.host}:{me.home.port}",
         "outbox": _outbox(t),
         "mailbox": f"read up to {position.committed}",
+        "receipts": "on" if t.me.sends_receipts() else "off",
         "one-time keys": f"{t.prekeys.count()} unused",
         "seal key": f"number {seal.key_id}, {_days(now - seal.made_at)} old" if seal else "none",
         "old seal keys": str(max(0, len(t.seals.every()) - 1)),

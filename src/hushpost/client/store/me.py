@@ -213,6 +213,16 @@ class MeTable:
     def drained(self, now: int) -> None:
         self._db.run("UPDATE server SET drained_at = ?", now)
 
+    # --- what the user prefers
+
+    def sends_receipts(self) -> bool:
+        """Whether contacts are told that their messages have come. So it is until it is changed."""
+        read = self._db.number
+        return self._db.keep("preference", "receipts", lambda: read("SELECT receipts FROM preference")) != 0
+
+    def send_receipts(self, wanted: bool) -> None:
+        self._db.run("UPDATE preference SET receipts = ?", wanted)
+
     # --- our delivery token
 
     def token(self) -> OwnToken | None:

@@ -330,6 +330,10 @@ class OutboxTable:
         if owed < MAX_RECEIPTS:
             self._db.run("INSERT OR IGNORE INTO receipt VALUES (?, ?, ?)", account, message, due)
 
+    def owe_nothing(self) -> None:
+        """Drop the receipts that wait: none is to be sent any more."""
+        self._db.run("DELETE FROM receipt")
+
     def next_receipt(self) -> int | None:
         """When the next is due. None: none is owed."""
         row = self._db.row("SELECT min(due) FROM receipt")

@@ -41,6 +41,12 @@ _WHO_WE_ARE = (
         request BLOB NOT NULL,
         seed BLOB
     ) STRICT""",
+    # receipts: contacts are told that their messages have come.
+    """CREATE TABLE preference (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        receipts INTEGER NOT NULL
+    ) STRICT""",
+    "INSERT INTO preference VALUES (1, 1)",
     # purge_due: key material was deleted, and its old pages may still stand in the log.
     """CREATE TABLE upkeep (
         only INTEGER PRIMARY KEY CHECK (only = 1),
