@@ -22,6 +22,9 @@ Parameters = Sequence[object]
 Error: type[Exception] = dbapi2.Error
 """Whatever SQLite reports; ask `code_of`."""
 
+WrongType: type[Exception] = dbapi2.InterfaceError
+"""A parameter is of a type that SQLite does not take."""
+
 OLDEST_LIBRARY = (3, 51, 3)
 """The first SQLite without the WAL-reset bug, which could corrupt a database under checkpoints like ours."""
 

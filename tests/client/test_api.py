@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from hushpost.client import api
 from hushpost.client.api import Client
 from hushpost.client.values import Delivery, DeliveryChanged, Received, Requested, Standing, Trust
 from hushpost.errors import (
@@ -214,3 +222,51 @@ async def test_search_and_leave(town: SmallTown) -> None:
     with pytest.raises(ProfileError):
         async with town.open("bob") as (bob,):
             await in_time(bob.settled())
+
+
+def example_of(documentation: str) -> str:
+    """The first piece of code in it, which ends where the text goes on."""
+    found = re.search(r"(?:^    .*\n)+", documentation, re.MULTILINE)
+    assert found is not None
+    return found[0]
+
+
+async def test_the_example_of_the_documentation(town: SmallTown) -> None:
+    """As it stands there, but for the links and what the application does."""
+    await town.join("bob")
+    example = example_of(inspect.getdoc(api) or "")
+    for placeholder, real in (
+        ('"hush://..."', repr(await town.server.invite())),
+        ('"hush://.../u/bob#..."', repr(town.link("bob"))),
+        ("    ...\n", "    break\n"),
+    ):
+        assert placeholder in example
+        example = example.replace(placeholder, real)
+    timed = {name: partial(getattr(Client, name), clock=town.clock) for name in ("join", "open")}
+    names: dict[str, Any] = {"Client": SimpleNamespace(**timed)}
+    exec(f"async def run(profile):\n{example}    return joined, message, event", names)
+    joined, message, event = await in_time(names["run"](town.profile("alice")))
+    assert joined.link.name == "alice"
+    assert (event.message, event.delivery) == (message.id, Delivery.ACCEPTED)
+
+
+WRONG: dict[str, Callable[[Client, Any], Awaitable[object]]] = {
+    "send": lambda client, who: client.send(who, "hello"),
+    "send_file": lambda client, who: client.send_file(who, Path(__file__)),
+    "accept": lambda client, who: client.accept(who),
+    "history": lambda client, who: client.history(who),
+    "held_up": lambda client, who: client.held_up(who),
+    "message": lambda client, who: client.message(who),
+}
+
+
+@pytest.mark.parametrize("method", WRONG)
+async def test_a_contact_in_the_place_of_its_account(town: SmallTown, method: str) -> None:
+    """It is the caller's mistake, and not the disk's."""
+    await town.join("alice")
+    await town.join("bob")
+    async with town.open("alice") as (alice,):
+        bob = await alice.add(town.link("bob"))
+        with pytest.raises(TypeError, match=r"an id, such as contact\.account"):
+            await WRONG[method](alice, bob)
+        assert (await alice.send(bob.account, "hello")).text == "hello"

@@ -3,7 +3,7 @@
     joined = await Client.join(profile, "hush://...", "alice")     # once; show joined.recovery_phrase
     async with Client.open(profile) as client:
         bob = await client.add("hush://.../u/bob#...")
-        message = await client.send(bob, "hello")                    # durable in the outbox when it returns
+        message = await client.send(bob.account, "hello")            # durable in the outbox when it returns
         async for event in client.events("my-bot"):
             ...
 

@@ -121,6 +121,7 @@ class Store:
             StoreUnusable: another process holds the lock for long, or has changed the schema.
             StoreFull: the disk is.
             StoreFailed: the disk failed, or the database is damaged. Nothing was kept.
+            TypeError: a value of a type that no database takes.
         """
         with self._inside("BEGIN IMMEDIATE", "COMMIT"):
             if sql.version_of(self._connection) != schema.VERSION:
@@ -223,6 +224,11 @@ class Store:
 
     def _failure(self, error: Exception) -> Exception:
         """What SQLite reports, in our words; a statement that was wrong in itself stays what it is."""
+        if isinstance(error, sql.WrongType):  # whoever called the library with it is told so
+            return TypeError(
+                "something of another type was given where the database wants a value: "
+                "who or what is meant is said by an id, such as contact.account"
+            )
         code = sql.code_of(error)
         if code in sql.OF_THE_STATEMENT:
             return error
