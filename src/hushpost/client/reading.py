@@ -46,10 +46,6 @@ OUT_OF_ORDER = "this was written before messages that came earlier"
 MAX_RESENT = 32
 """Messages that are sent again for one broken session."""
 
-_SILENT = {EnvelopeFault.SEAL, EnvelopeFault.HEADER, EnvelopeFault.OLM_MESSAGE, EnvelopeFault.WRONG_SESSION}
-"""Before anybody has even claimed something that could be true: anybody can make these, and as many as they
-like. They are counted in the story, and dropped."""
-
 _MENDED = {EnvelopeFault.NO_SESSION, EnvelopeFault.RATCHET}
 """What a new session mends."""
 
@@ -107,7 +103,7 @@ class Reader:
         t, envelope = page.t, EnvelopeId(waiting.envelope)
         try:
             claim = self._open(t, waiting)
-        except EnvelopeError as error:
+        except EnvelopeError as error:  # nobody has claimed anything: anybody makes as many as they like
             t.story.tell(envelope, f"dropped: {error}", self._ctx.clock.now())
             return None
         if _is_blocked(t, claim):
