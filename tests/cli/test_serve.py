@@ -10,6 +10,7 @@ import socket
 import ssl
 import stat
 import subprocess
+import time
 import tomllib
 import urllib.request
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from harness.process import HUSH, DidNotStart, ServerProcess, post_server
+from harness.process import HUSH, DidNotStart, ServerProcess, classic_server, post_server
 from hushpost.cli import app
 from hushpost.crypto.identity import JoinLink, parse_link
 from hushpost.errors import ExitCode
@@ -99,6 +100,51 @@ def test_an_open_server_prints_a_link_that_lets_everybody_in(tmp_path: Path, she
         late = Member(shell, tmp_path / "cat", "cat")("join", link, "--name", "cat")
         assert late.code == ExitCode.REFUSED
         assert "invitation" in late.err
+
+
+def told(command: list[str], count: int) -> list[dict[str, object]]:
+    """So many lines of JSON that a server prints; then it is stopped."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        lines = [json.loads(process.stdout.readline()) for _ in range(count)]
+        process.terminate()
+        assert process.stdout.read() == "", "nothing else"
+        assert process.wait(60) == ExitCode.OK
+    return lines
+
+
+def port_of(event: dict[str, object]) -> int:
+    host, _, port = str(event["address"]).rpartition(":")
+    assert host == "127.0.0.1"
+    return int(port)
+
+
+def test_for_programs(tmp_path: Path) -> None:
+    post, classic, first = told(post_server(tmp_path / "data", "--json", "--classic", "127.0.0.1:0"), 3)
+    assert (post["event"], classic["event"], first["event"]) == ("listening", "classic", "invitation")
+    assert port_of(post) != port_of(classic)
+    link = parse_link(str(first.pop("link")))
+    assert isinstance(link, JoinLink)
+    assert link.port == port_of(post)
+    now = time.time()
+    assert now < float(str(first.pop("expires"))) - 6 * 86_400 < now + 86_400
+    assert first == {"event": "invitation", "uses": 10}
+    assert set(post) == set(classic) == {"event", "address"}
+
+
+def test_for_programs_by_the_settings_file(tmp_path: Path) -> None:
+    """Also what the option is called differently inside."""
+    config = tmp_path / "server.toml"
+    config.write_text("json = true\nopen = true\n")
+    listening, anybody = told(post_server(tmp_path / "data", "--config", str(config)), 2)
+    assert (listening["event"], anybody["event"]) == ("listening", "open")
+    assert isinstance(parse_link(str(anybody["link"])), JoinLink)
+
+
+def test_the_classic_server_for_programs(tmp_path: Path) -> None:
+    (event,) = told(classic_server(tmp_path, "--json"), 1)
+    assert port_of(event) > 0
+    assert event == {"event": "listening", "address": event["address"]}
 
 
 def list_of(value: object) -> list[dict[str, object]]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hushpost.cli.options import folder
+from hushpost.cli.options import AsJson, folder, written
 from hushpost.cli.settings_file import LONGEST, limit_of, read_config
 from hushpost.settings import ClassicSettings, ListenLimits, LogFormat, parse_address, read_port_file
 from hushpost.stores.base import StoreLimits
@@ -64,6 +64,7 @@ def serve(
     log_format: Annotated[LogFormat, typer.Option(help="How events are written to stderr.")] = (
         LogFormat.CONSOLE
     ),
+    as_json: AsJson = False,
     max_connections: Annotated[int, _limit("Open connections.", 1)] = _LISTEN.max_connections,
     per_address: Annotated[int, _limit("Open connections of one address.", 1)] = _LISTEN.per_address,
     request_deadline: Annotated[
@@ -98,7 +99,7 @@ def serve(
         relayed,
     )
     store_limits = StoreLimits(mailbox_count, mailbox_bytes, total_bytes, min_free_bytes)
-    run_classic(settings, store_limits, _announce)
+    run_classic(settings, store_limits, partial(_announce, as_json=as_json))
 
 
 def _port_of_the_folder() -> tuple[str, int]:
@@ -106,10 +107,11 @@ def _port_of_the_folder() -> tuple[str, int]:
     return "127.0.0.1", read_port_file(Path("port.info"))
 
 
-def _announce(host: str, port: int) -> None:
-    from hushpost.cli.logs import announce
+def _announce(host: str, port: int, *, as_json: bool) -> None:
+    from hushpost.cli.logs import announce_event
 
-    announce(f"listening on {f'[{host}]' if ':' in host else host}:{port}")
+    address = written(host, port)
+    announce_event(f"listening on {address}", as_json=as_json, event="listening", address=address)
 
 
 def import_(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -36,6 +37,11 @@ def announce(text: str, *, err: bool = False) -> None:
         # What the stream still holds would be tried again when the process ends, and be an error then.
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def announce_event(sentence: str, *, as_json: bool, **fields: object) -> None:
+    """What a server says once it serves: a sentence for people, or the fields as one line of JSON."""
+    announce(json.dumps(fields) if as_json else sentence)
 
 
 def configure_logs(log_format: LogFormat) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, cast, get_type_hints
 
 import msgspec
 import typer
@@ -14,11 +14,22 @@ P = ParamSpec("P")
 S = TypeVar("S", bound=msgspec.Struct)
 
 
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Say on stdout in JSON what happens, one object a line.")
+]
+"""Of servers."""
+
+
 def folder(text: str) -> Path:
     """A folder that an option names. An empty one is the variable of a script that was never set, not `.`."""
     if not text:
         raise typer.BadParameter("it is empty")
     return Path(text)
+
+
+def written(host: str, port: int) -> str:
+    """An address as `parse_address` reads it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def command_with(

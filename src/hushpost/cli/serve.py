@@ -12,7 +12,7 @@ import msgspec
 import typer
 from platformdirs import user_data_path
 
-from hushpost.cli.options import folder
+from hushpost.cli.options import AsJson, folder, written
 from hushpost.cli.settings_file import LONGEST, limit_of, read_config
 from hushpost.errors import UsageError
 from hushpost.settings import (
@@ -92,6 +92,7 @@ def serve(
     log_format: Annotated[LogFormat, typer.Option(help="How events are written to stderr.")] = (
         LogFormat.CONSOLE
     ),
+    as_json: AsJson = False,
     log_addresses: Annotated[
         bool, typer.Option("--log-addresses", help="Name the addresses of refused logins in the log.")
     ] = False,
@@ -167,7 +168,7 @@ def serve(
         blob_bytes=file_bytes,
         blob_free_bytes=file_free_bytes,
     )
-    run_post(settings, store_limits, _announce)
+    run_post(settings, store_limits, partial(_announce, as_json=as_json))
 
 
 def _is_loopback(host: str) -> bool:
@@ -211,19 +212,23 @@ def _advertised(host: str, given: str | None) -> tuple[str, int] | None:
     return None
 
 
-def _announce(announcement: Announcement) -> None:
-    """For programs, too: the address ends the first line, the link its own."""
-    from hushpost.cli.logs import announce
+def _announce(announcement: Announcement, *, as_json: bool) -> None:
+    """In sentences, too, the address ends the first line, and the link its own."""
+    from hushpost.cli.logs import announce_event
 
-    announce(f"listening on {_written(announcement.address)}")
+    say = partial(announce_event, as_json=as_json)
+    address = written(*announcement.address)
+    say(f"listening on {address}", event="listening", address=address)
     if announcement.classic is not None:
-        announce(f"classic protocol on {_written(announcement.classic)}")
+        address = written(*announcement.classic)
+        say(f"classic protocol on {address}", event="classic", address=address)
     if isinstance(first := announcement.first, str):
-        announce(f"whoever likes may join with {first}")
+        say(f"whoever likes may join with {first}", event="open", link=first)
     elif first is not None:
-        announce(f"invitation for the first {first.uses}, within 7 days: {first.link}")
-
-
-def _written(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        say(
+            f"invitation for the first {first.uses}, within 7 days: {first.link}",
+            event="invitation",
+            link=first.link,
+            uses=first.uses,
+            expires=first.expires,
+        )

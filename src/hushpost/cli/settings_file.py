@@ -42,7 +42,11 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
                     f"the settings file's {key} is not {wanted}",
                     hint="docs/reference/server.md has every key",
                 )
-    context.default_map = {key.replace("-", "_"): value for key, value in table.items()}
+    context.default_map = {  # by the parameter's name, which need not be the option's
+        str(parameter.name): table[key]
+        for parameter in context.command.params
+        for key in {name.removeprefix("--") for name in parameter.opts} & set(table)
+    }
     return path
 
 
