@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -61,6 +62,34 @@ def opened(disk: Disk) -> sql.Connection:
     return sql.connect(disk.folder / POST_DATABASE, "ro")
 
 
+TABLE_ROW = re.compile(r"^\| (`\w+\.\w+`.*?) \| (.*?) \|$", re.MULTILINE)
+"""Of the page: columns, and what a thief learns from them."""
+
+
+def kind_of(value: object) -> str:
+    """What can be said of a value without knowing what it is for."""
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return {int: "a number", str: "text", type(None): "nothing"}.get(type(value), type(value).__name__)
+
+
+def shown_to_a_thief(database: sql.Connection) -> Iterator[str]:
+    """Every column that holds something: what kind of values they are, and what the page says of them."""
+    meanings = {
+        column: meaning
+        for names, meaning in TABLE_ROW.findall(PAGE.read_text())
+        for column in re.findall(r"`(\w+\.\w+)`", names)
+    }
+    for table, names in sorted(columns(database).items()):
+        rows = database.execute(f"SELECT * FROM {table}").fetchall()
+        for number, name in enumerate(names):
+            column, values = f"{table}.{name}", [row[number] for row in rows]
+            if values:
+                kinds = sorted({kind_of(each) for each in values})
+                told = f"{len(kinds)} kinds, such as {kinds[0]}" if len(kinds) > 3 else ", ".join(kinds)
+                yield f"{column:<28} {len(values):>5} x {told:<28} {meanings[column]}"
+
+
 def test_the_page_names_every_column_that_the_server_keeps(disk: Disk) -> None:
     with closing(opened(disk)) as database:
         kept = {f"{table}.{column}" for table, names in columns(database).items() for column in names}
@@ -91,7 +120,8 @@ async def test_a_thief_of_the_servers_disk_finds_no_text_and_no_sender(
     for text in (SECRET, REQUEST, "hello to you"):
         assert text.encode() not in stolen
     with closing(opened(disk)) as database:
-        kept = columns(database)
+        kept, table = columns(database), list(shown_to_a_thief(database))
+        sys.stdout.write("\n".join(["\nwhat a thief of the server's disk reads:", *table, ""]))  # pytest -s
         numbers: dict[bytes, int] = dict(database.execute("SELECT id, number FROM device").fetchall())
         found = {
             table: database.execute(f"SELECT * FROM {table}").fetchall() for table in ("envelope", "seen")
@@ -100,6 +130,8 @@ async def test_a_thief_of_the_servers_disk_finds_no_text_and_no_sender(
     assert {numbers[bytes(me.device)] for me in (bob_himself,)} == set(mailboxes)
     assert len(mailboxes) >= 2
     assert {len(row[kept["envelope"].index("header")]) for row in found["envelope"]} == {1_648}
+    readable = {line.split()[0] for line in table}
+    assert readable >= {"account.name", "envelope.mailbox", "envelope.header", "envelope.body"}
     for me in senders:
         for trace in (me.account, me.device, me.link.account):
             for row in found["envelope"] + found["seen"]:
