@@ -30,6 +30,7 @@ from hushpost.client import journal, people
 from hushpost.client.clock import Clock, SystemClock
 from hushpost.client.context import Context, known_me
 from hushpost.client.directory import Listed, listed
+from hushpost.client.feed import advance, events_after, feed
 from hushpost.client.joining import Wish, check_account_name, join
 from hushpost.client.keeper import Keeper
 from hushpost.client.moving import move
@@ -48,9 +49,6 @@ from hushpost.crypto.identity import ContactLink, JoinLink, format_phrase, parse
 from hushpost.errors import LinkError, UsageError
 from hushpost.ids import AccountId, DeviceId, MessageId
 from hushpost.wire.messages import Accounts, GetUsage, Leave, Left, UsageAnswer
-
-PAGE = 100
-"""Events that are read at once."""
 
 _ORDER = (Delivery.QUEUED, Delivery.ACCEPTED, Delivery.DELIVERED)
 
@@ -279,42 +277,30 @@ class Client(Files):
             await self._ctx.db.reading(lambda t: t.history.search(words, contact=contact, limit=limit))
         )
 
-    async def events(self, handler: str, *, from_now: bool = False) -> AsyncGenerator[Event, None]:
+    def events(self, handler: str, *, from_now: bool = False) -> AsyncGenerator[Event, None]:
         """Everything that happens, in order, for ever; see the module for what the cursor promises.
 
         Args:
             handler: whose cursor. One iterator at a time may use it.
             from_now: a cursor that does not exist yet begins behind what is there already.
+
+        Raises:
+            HushpostError: nothing will come any more, and why: when everything that has come was given out.
         """
-        db, changed = self._ctx.db, self._ctx.status.next_change
-        cursor, found = await db.transaction(lambda t: _begin(t, handler, from_now=from_now))
-        while True:
-            for number, event in found:
-                if event is not None:
-                    yield event
-                cursor = number
-                if number < found[-1][0]:
-                    await self.handled(handler, number)
-            if found:
-                changed = self._ctx.status.next_change
-                found = await db.transaction(partial(_go_on, handler=handler, number=cursor))
-            else:
-                await changed.wait()
-                changed = self._ctx.status.next_change
-                found = await db.reading(partial(_events_after, number=cursor, limit=PAGE))
+        return feed(self._ctx, handler, from_now=from_now)
 
     async def pending(self, handler: str, *, limit: int = 1_000) -> list[Event]:
         """The oldest events that this handler's cursor has not passed. The cursor does not move."""
 
         def work(t: Tables) -> list[Event]:
-            found = _events_after(t, t.handlers.position(handler) or 0, limit)
+            found = events_after(t, t.handlers.position(handler) or 0, limit)
             return [event for _, event in found if event is not None]
 
         return await self._ctx.db.reading(work)
 
     async def handled(self, handler: str, number: int) -> None:
         """Move a handler's cursor past this event, durably. It never moves back."""
-        await self._ctx.db.transaction(lambda t: t.handlers.advance(handler, number))
+        await self._ctx.db.transaction(partial(advance, handler=handler, number=number))
 
     async def message(self, message: MessageId) -> Message:
         """One message, as it stands now.
@@ -381,26 +367,6 @@ class Client(Files):
 async def _opened(cls: type[Client], opening: Opening) -> AsyncIterator[Client]:
     async with running(opening) as (ctx, keeper, vault):
         yield cls(ctx, keeper, vault, Porter(ctx, ProfileFiles(opening.profile)))
-
-
-def _begin(t: Tables, handler: str, *, from_now: bool) -> tuple[int, list[tuple[int, Event | None]]]:
-    """Where this handler stands, and what is behind. It is made where there is none."""
-    position = t.handlers.position(handler)
-    if position is None:
-        position = t.events.newest() if from_now else 0
-        t.handlers.advance(handler, position)
-    return position, _events_after(t, position, PAGE)
-
-
-def _go_on(t: Tables, handler: str, number: int) -> list[tuple[int, Event | None]]:
-    """Done with everything up to this event; what is behind it."""
-    t.handlers.advance(handler, number)
-    return _events_after(t, number, PAGE)
-
-
-def _events_after(t: Tables, number: int, limit: int) -> list[tuple[int, Event | None]]:
-    """With their numbers; None where what it was about is gone."""
-    return [(stored.number, journal.read(t, stored)) for stored in t.events.after(number, limit)]
 
 
 def _message(t: Tables, message: MessageId) -> Message:

@@ -38,7 +38,9 @@ from hushpost.errors import (
     ProtocolError,
     Refused,
     ServerUntrusted,
+    StoreFailed,
     StoreFull,
+    StoreUnusable,
     Unreachable,
 )
 from hushpost.ids import AccountId
@@ -165,7 +167,7 @@ class Keeper:
         while True:
             self._ctx.status.set(Phase.CONNECTING)
             error = await failure_of(self._connected)
-            if isinstance(error, OldCopy | Denied | ProfileError):
+            if isinstance(error, OldCopy | Denied | ProfileError | StoreFailed):
                 self._ctx.status.set(Phase.STOPPED, error)
                 return
             if isinstance(error, ServerUntrusted):
@@ -348,7 +350,7 @@ def _is_moving(t: Tables, now: int) -> bool:
 def _least_wait(error: HushpostError) -> float:
     if isinstance(error, RetryLater | StoreFull):
         return error.retry_after
-    if isinstance(error, TakenOver | ServerUntrusted | ProtocolError | Refused):
+    if isinstance(error, TakenOver | ServerUntrusted | ProtocolError | Refused | StoreUnusable):
         return LONGEST_WAIT / 4
     return 0.0
 
