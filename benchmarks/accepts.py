@@ -1,7 +1,8 @@
 """The version-3 server as its clients see it: accepted and durable envelopes over TLS, with everything real.
 
 The load is made in this process and served in another; the baseline is a bare uvloop TLS server that answers
-frames of the same sizes and keeps nothing.
+frames of the same sizes and keeps nothing. Everybody writes to the next one first; then, at a server in which
+a million people have an envelope each, to any of those.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 import uvloop
 
+from benchmarks import crowd
 from benchmarks.report import Row, at_least, at_most, show
+from benchmarks.scale import scale
 from harness.device import LoadDevice
 from harness.lines import Line, Template, anonymous, tls
 from harness.process import NO_ADDRESS_LIMIT, ServerProcess, post_server
@@ -23,16 +27,17 @@ from hushpost.wire.limits import MAX_PAGE_BYTES, MAX_PAGE_COUNT
 from hushpost.wire.messages import Acknowledge, Acknowledged, Envelopes, GetEnvelopes
 
 ECHO = [sys.executable, "-m", "benchmarks.tls_echo"]
-MANY = 64
+MANY = scale(64, 8)
 DEEP = 16
 BODY = bytes(192)
 """A text of up to 150 bytes, padded and sealed."""
 
-SENDS_DEEP, SENDS_SHALLOW, SENDS_ALONE = 64_000, 32_000, 3_000
-ROUNDS = 3
-WAITING = 10_000
-IDLE = 1_000
-IDLE_MANY = 10_000
+SENDS_DEEP, SENDS_SHALLOW, SENDS_ALONE = scale(64_000, 800), scale(32_000, 400), scale(3_000, 50)
+ROUNDS = scale(3, 1)
+WAITING = scale(10_000, 600)
+IDLE = scale(1_000, 50)
+IDLE_MANY = scale(10_000, 100)
+WARM = scale(2_000, 200)
 
 UNLIMITED = [
     option
@@ -52,7 +57,7 @@ class Run:
         self.p99: list[float] = []
 
     async def add(
-        self, server: ServerProcess, lines: list[Line], templates: list[Template], count: int, deep: int
+        self, server: ServerProcess, lines: list[Line], templates: Sequence[Template], count: int, deep: int
     ) -> None:
         for line in lines:
             line.latencies.clear()
@@ -70,7 +75,14 @@ class Run:
 
 
 def main(folder: Path) -> None:
-    rows = uvloop.run(_accepts(folder / "accepts")) + uvloop.run(_idle(folder / "idle"))
+    with _server(folder / "crowded"):
+        pass  # its keys are made before there is anything in its database
+    crowd.fill(folder / "crowded" / "post.db", crowd.PEOPLE)
+    rows = [
+        *uvloop.run(_accepts(folder / "accepts")),
+        *uvloop.run(_crowded(folder / "crowded")),
+        *uvloop.run(_idle(folder / "idle")),
+    ]
     show("Version 3: the server", rows, {"rounds": str(ROUNDS), "body": str(len(BODY))})
 
 
@@ -129,6 +141,27 @@ async def _accepts(folder: Path) -> list[Row]:
         ]
 
 
+async def _crowded(folder: Path) -> list[Row]:
+    """The same loads, where much is stored already, and to people whom the server has not looked at yet."""
+    people = crowd.PEOPLE
+    with _server(folder) as ours:
+        lines, devices = await _enter(ours, MANY)
+        templates = [crowd.ToAnybody(device.device.id, people, BODY) for device in devices]
+        deep, shallow = Run(), Run()
+        for _ in range(ROUNDS):
+            await deep.add(ours, lines, templates, SENDS_DEEP, DEEP)
+            await shallow.add(ours, lines, templates, SENDS_SHALLOW, 1)
+        for line in lines:
+            line.close()
+        stored = f"{people:,} stored in as many mailboxes"
+        return [
+            at_least(f"{stored}, {MANY} x {DEEP} in flight", median(deep.rates), 12_000, "/s"),
+            Row("the same, p99", median(deep.p99), "ms"),
+            at_least(f"{stored}, {MANY} x 1", median(shallow.rates), 8_000, "/s"),
+            Row("server memory, peak", ours.peak_mb(), "MB"),
+        ]
+
+
 async def _drain(writer: Line, template: Template, reader: Line) -> float:
     """One device with so much waiting reads it, page after page."""
     epoch = (await reader.ask(Envelopes, GetEnvelopes(0, bytes(16), 0, 1, 1))).epoch
@@ -151,7 +184,7 @@ async def _idle(folder: Path) -> list[Row]:
     with _server(folder) as ours:
         lines, devices = await _enter(ours, MANY)
         template = Template(devices[1].letter(BODY), devices[0].device.id)
-        await lines[0].load(template, 2_000, DEEP)  # what is needed once is there
+        await lines[0].load(template, WARM, DEEP)  # what is needed once is there
         before = ours.resident_mb()
         context = tls()
         fresh = [await Line.connect(ours.address, context) for _ in range(IDLE)]

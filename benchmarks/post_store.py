@@ -1,6 +1,6 @@
 """Version 3's store alone, without network and TLS: sealed envelopes in, and out again.
 
-The baseline is a loop that puts the same rows into the same tables, 256 to a transaction, and checks
+The baseline is a loop that puts the same rows into the same tables, `BATCH` to a transaction, and checks
 nothing. What the store adds to it is the handing over between two threads, the checks and the answers.
 """
 
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -17,27 +15,33 @@ from statistics import median
 
 import uvloop
 
+from benchmarks.crowd import (
+    BODY,
+    HEADER,
+    PEOPLE,
+    SEAL_KEY,
+    TOKEN,
+    account,
+    anybody,
+    device,
+    enroll,
+    everybody,
+    insert,
+)
 from benchmarks.report import Row, at_least, show
-from hushpost import sql
-from hushpost.ids import AccountId, DeviceId, EnvelopeId, TokenHash
-from hushpost.stores import opening
+from benchmarks.scale import scale
+from hushpost.ids import EnvelopeId
 from hushpost.stores.base import SealedDelivery, SealedSend, mailbox_of
-from hushpost.stores.post.schema import POST
 from hushpost.stores.post.sqlite import SqlitePost
 
-HEADER = bytes(1_648)
-BODY = bytes(208)
-SEAL_KEY = 7
-PEOPLE = 1_000_000
 FEW = 1_000
 IN_FLIGHT = 1_024
-SENDS = 100_000
-SAMPLE = 50_000
-ROUNDS = 3
-BATCH = 256
-WAITING = 10_000
+SENDS = scale(100_000, 3_000)
+SAMPLE = scale(50_000, 3_000)
+ROUNDS = scale(3, 1)
+WAITING = scale(10_000, 1_000)
 PAGE = 500
-DRAINS = 5
+DRAINS = scale(5, 1)
 
 
 def main(folder: Path) -> None:
@@ -49,15 +53,15 @@ async def _main(folder: Path) -> None:
     empty.mkdir()
     full.mkdir()
     few, many = Random(1), Random(2)
-    _enroll(empty / "bare.db", FEW)
-    bare_empty = _bare(empty / "bare.db", few, FEW, SENDS)
-    _enroll(empty / "post.db", FEW)
+    enroll(empty / "bare.db", FEW)
+    bare_empty = insert(empty / "bare.db", anybody(few, FEW), SENDS)
+    enroll(empty / "post.db", FEW)
     store = await SqlitePost.open(empty / "post.db")
     fresh = await _append(store, few, FEW, SENDS)
     await store.close()
-    _enroll(full / "post.db", PEOPLE)
-    filling = _bare(full / "post.db", None, PEOPLE, PEOPLE)
-    bare_full = _bare(full / "post.db", many, PEOPLE, SAMPLE)
+    enroll(full / "post.db", PEOPLE)
+    filling = insert(full / "post.db", everybody(PEOPLE), PEOPLE)
+    bare_full = insert(full / "post.db", anybody(many, PEOPLE), SAMPLE)
     store = await SqlitePost.open(full / "post.db")
     laden = await _append(store, many, PEOPLE, SAMPLE)
     drain = await _drain(store)
@@ -83,90 +87,9 @@ async def _main(folder: Path) -> None:
     )
 
 
-def _account(number: int) -> AccountId:
-    return AccountId(number.to_bytes(4, "big") * 4)
-
-
-def _device(number: int) -> DeviceId:
-    return DeviceId(number.to_bytes(4, "little") * 4)
-
-
-TOKEN = TokenHash(bytes(32))
-
-
-def _enroll(path: Path, people: int) -> None:
-    """Accounts with one device each, put there without the store: it is not their making that is measured."""
-    opening.open_database(path, POST).close()
-    with closing(sql.connect(path)) as db:
-        sql.make_durable(db)
-        db.execute("BEGIN")
-        numbers = range(1, people + 1)
-        db.executemany(
-            "INSERT INTO account VALUES (?,?,1,?)",
-            ((sql.binary(_account(n)), f"{n:012}", sql.binary(TOKEN)) for n in numbers),
-        )
-        db.executemany(
-            "INSERT INTO device (account, id, number, seal_key_id) VALUES (?,?,?,?)",
-            ((sql.binary(_account(n)), sql.binary(_device(n)), n, SEAL_KEY) for n in numbers),
-        )
-        db.execute("COMMIT")
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _recipients(random: Random | None, people: int) -> Iterator[int]:
-    """Anybody, again and again; or everybody once, in no order."""
-    if random is not None:
-        while True:
-            yield random.randrange(1, people + 1)
-    everybody = list(range(1, people + 1))
-    Random(3).shuffle(everybody)
-    yield from everybody
-
-
-def _bare(path: Path, random: Random | None, people: int, count: int) -> float:
-    """Insert so many; how many a second."""
-    recipients = _recipients(random, people)
-    with closing(sql.connect(path)) as db:
-        sql.make_durable(db)
-        (sequence,) = db.execute("SELECT last_sequence FROM store").fetchone()
-        last, since = sequence + count, 0
-        begun = time.perf_counter()
-        while sequence < last:
-            envelopes: list[tuple[object, ...]] = []
-            seen: list[tuple[object, ...]] = []
-            for number in islice(recipients, min(BATCH, last - sequence)):
-                sequence += 1
-                envelope = sql.binary(EnvelopeId.at(int(time.time())))
-                envelopes.append(
-                    (
-                        sequence,
-                        number,
-                        len(HEADER) + len(BODY),
-                        0,
-                        SEAL_KEY,
-                        envelope,
-                        sql.binary(HEADER),
-                        sql.binary(BODY),
-                    )
-                )
-                seen.append((envelope, number, sequence, sql.binary(bytes(16))))
-            db.execute("BEGIN IMMEDIATE")
-            db.executemany("INSERT INTO envelope VALUES (?,?,?,?,?,?,?,?)", envelopes)
-            db.executemany("INSERT INTO seen VALUES (?,?,?,?)", seen)
-            db.execute("UPDATE store SET last_sequence = ?", (sequence,))
-            db.execute("COMMIT")
-            since += len(envelopes)
-            if since >= 20_000:
-                since = 0
-                db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-        seconds = time.perf_counter() - begun
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return count / seconds
-
-
 def _send(number: int) -> SealedSend:
-    delivery = SealedDelivery(_device(number), SEAL_KEY, bytes(HEADER))
-    return SealedSend(_account(number), EnvelopeId.at(int(time.time())), (delivery,), BODY, TOKEN)
+    delivery = SealedDelivery(device(number), SEAL_KEY, bytes(HEADER))
+    return SealedSend(account(number), EnvelopeId.at(int(time.time())), (delivery,), BODY, TOKEN)
 
 
 async def _append(store: SqlitePost, random: Random, people: int, count: int) -> tuple[float, float]:
@@ -183,7 +106,7 @@ async def _append(store: SqlitePost, random: Random, people: int, count: int) ->
 
 
 async def _append_once(store: SqlitePost, random: Random, people: int, count: int) -> tuple[float, float]:
-    recipients = _recipients(random, people)
+    recipients = anybody(random, people)
     sends = [_send(number) for number in islice(recipients, count)]
     done = asyncio.get_running_loop().create_future()
     left = count
@@ -215,7 +138,7 @@ async def _drain(store: SqlitePost) -> float:
         after, page = 0, True
         while page:
             envelopes = await store.read(
-                mailbox_of(_device(1)), after=after, max_count=PAGE, max_bytes=1 << 20
+                mailbox_of(device(1)), after=after, max_count=PAGE, max_bytes=1 << 20
             )
             page = bool(envelopes)
             if envelopes:

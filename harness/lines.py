@@ -8,7 +8,7 @@ import ssl
 import struct
 import time
 from collections import deque
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -63,11 +63,15 @@ class Template:
 
 
 class Line(asyncio.BufferedProtocol):
-    """One connection. First it asks like any client; then it sends as fast as it is answered."""
+    """One connection. First it asks like any client; then it sends as fast as it is answered.
+
+    Whoever waits for an answer when the connection ends, or when a send is refused, gets the error.
+    """
 
     def __init__(self) -> None:
         self.wire = ClientConnection()
         self._answers: dict[int, asyncio.Future[ResponseMessage]] = {}
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._begun: deque[float] = deque()
         self._tail = b""
         self._left = 0
@@ -95,14 +99,33 @@ class Line(asyncio.BufferedProtocol):
             if isinstance(message, ResponseMessage):
                 self._answers.pop(message.number).set_result(message)
 
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail(error or EOFError("the server has closed"))
+
     def close(self) -> None:
         self.transport.abort()
+
+    def _fail(self, error: Exception) -> None:
+        waiting: list[asyncio.Future[Any]] = [self._done, *self._answers.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # seen: there need not be anybody who waits
+
+    def _promise(self) -> asyncio.Future[Any]:
+        """Something to wait for.
+
+        Raises:
+            EOFError: nothing will come any more.
+        """
+        if self.transport.is_closing():
+            raise EOFError("the connection has ended")
+        return asyncio.get_running_loop().create_future()
 
     async def ask(self, kind: type[A], request: RequestMessage) -> A:
         """The answer, which must be of this kind."""
         number = self.wire.next_number()
-        future: asyncio.Future[ResponseMessage] = asyncio.get_running_loop().create_future()
-        self._answers[number] = future
+        self._answers[number] = future = self._promise()
         self.transport.write(self.wire.send(msgspec.structs.replace(request, number=number)))
         answer = await future
         if not isinstance(answer, kind):
@@ -124,7 +147,7 @@ class Line(asyncio.BufferedProtocol):
         self._loading = True
         self._number = 0
         self._left = count
-        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._done = self._promise()
         self._send(min(in_flight, count))
         await self._done
         self._loading = False
@@ -133,7 +156,7 @@ class Line(asyncio.BufferedProtocol):
         """Send one, whatever is unanswered; how long it took is counted from when it was due."""
         if not self._loading:
             self._loading, self._number, self._left = True, 0, 0
-            self._done = asyncio.get_running_loop().create_future()
+            self._done = self._promise()
         self._begun.append(due)
         self.transport.write(template.frame(self._number))
         self._number += 1
@@ -141,7 +164,9 @@ class Line(asyncio.BufferedProtocol):
     async def poured(self) -> list[float]:
         """The latencies (seconds), when all are answered."""
         if self._begun:
-            self._done = asyncio.get_running_loop().create_future()
+            if self._done.done():  # all were answered for a moment, or it has failed
+                self._done.result()
+                self._done = self._promise()
             await self._done
         self._loading = False
         latencies, self.latencies = self.latencies, []
@@ -164,7 +189,9 @@ class Line(asyncio.BufferedProtocol):
             if at + ResponseHeader.SIZE + size > len(data):
                 break
             if code != Stored.CODE:
-                raise RuntimeError(f"a send was answered with {code}: {bytes(data[at:])!r}")
+                self._fail(RuntimeError(f"a send was answered with {code}: {bytes(data[at:])!r}"))
+                self.close()
+                return
             at += ResponseHeader.SIZE + size
             self.latencies.append(now - self._begun.popleft())
             count += 1
