@@ -27,6 +27,7 @@ from hushpost.wire.frames import EndOfStream, FrameDecoder, Limits, RequestHeade
 from hushpost.wire.messages import Error, ErrorCode, RequestMessage
 from hushpost.wire.states import State
 from tests.fuzz.files import files
+from tests.fuzz.folders import folders
 from tests.wire.events import Outcome, cut, decode, single_bytes
 from tests.wire.talk import PATH, Connection, ask_everything, pair, take_down
 
@@ -97,6 +98,7 @@ TARGETS: dict[str, Target] = {
     "connection": connection,
     "envelopes": envelopes,
     "files": files,
+    "folders": folders,
 }
 
 

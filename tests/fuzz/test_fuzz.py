@@ -12,7 +12,14 @@ import pytest
 from tests.fuzz.harness import MAX_INPUT, attack, corpus, mutations
 from tests.fuzz.targets import TARGETS
 
-COUNTS = {"frames": 4_000, "messages": 15_000, "connection": 3_000, "envelopes": 15_000, "files": 5_000}
+COUNTS = {
+    "frames": 4_000,
+    "messages": 15_000,
+    "connection": 3_000,
+    "envelopes": 15_000,
+    "files": 5_000,
+    "folders": 1_500,
+}
 ROOT = Path(__file__).parents[2]
 
 

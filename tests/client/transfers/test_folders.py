@@ -1,10 +1,10 @@
-"""Folders: their tar stream can be read from any place, and a stranger's is unpacked without any trust."""
+"""Folders: their tar stream can be read from any place, and whoever gets it can unpack it."""
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-import stat
 import tarfile
 from pathlib import Path
 
@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hushpost.client.transfers.folders import FolderSource, UnsafeFolder, unpack
+from hushpost.client.transfers import folders
+from hushpost.client.transfers.folders import FolderSource, unpack
 from hushpost.client.transfers.sources import SourceChanged
+from hushpost.client.transfers.tarstream import MAX_DEPTH, MAX_PATH
+from hushpost.errors import UsageError
 
 
 @pytest.fixture(name="tree", scope="module")
@@ -95,57 +98,82 @@ def test_every_change_inside_is_noticed(tmp_path: Path) -> None:
         whole(source)
 
 
-def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 0o644) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname, info.mode = kind, link, mode
-    return info
+def below(folder: Path, *names: str) -> Path:
+    """A folder with folders in each other."""
+    folder.joinpath(*names).mkdir(parents=True)
+    return folder
 
 
-HOSTILE = {
-    "above": [entry("../evil")],
-    "far above": [entry("a/../../../evil")],
-    "a link": [entry("link", tarfile.SYMTYPE, "/etc")],
-    "through a link": [entry("link", tarfile.SYMTYPE, ".."), entry("link/evil")],
-    "a link to a neighbour": [entry("a"), entry("link", tarfile.SYMTYPE, "a")],
-    "a hard link to a neighbour": [entry("a"), entry("hard", tarfile.LNKTYPE, "a")],
-    "a hard link": [entry("hard", tarfile.LNKTYPE, "/etc/passwd")],
-    "a device": [entry("null", tarfile.CHRTYPE)],
-    "a block device": [entry("disk", tarfile.BLKTYPE)],
-    "a pipe": [entry("pipe", tarfile.FIFOTYPE)],
-    "the same twice": [entry("a"), entry("a")],
-    "a file as a folder": [entry("a"), entry("a/b")],
-}
-
-
-@pytest.mark.parametrize("entries", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_folders_are_refused(tmp_path: Path, entries: list[tarfile.TarInfo]) -> None:
-    packed, target = tmp_path / "x.tar", tmp_path / "inside" / "x"
-    target.mkdir(parents=True)
-    with tarfile.open(packed, "w") as archive:
-        for each in entries:
-            archive.addfile(each)
-    with pytest.raises((UnsafeFolder, OSError)):
+def test_what_is_as_deep_as_can_be_sent_is_unpacked(tmp_path: Path) -> None:
+    deepest, longest = ["d"] * MAX_DEPTH, ["n" * 255] * 11 + ["n" * 128, "n" * 127]
+    assert len("/".join(longest)) == MAX_PATH
+    for number, names in enumerate((deepest, longest)):
+        source = FolderSource(below(tmp_path / f"{number}", *names))
+        packed, target = tmp_path / f"{number}.tar", tmp_path / f"{number}.unpacked"
+        packed.write_bytes(whole(source))
+        target.mkdir()
         unpack(packed, target)
-    assert not list(tmp_path.rglob("evil"))
-    assert not any(each.is_symlink() for each in tmp_path.rglob("*"))
+        assert target.joinpath(*names).is_dir()
 
 
-def test_absolute_names_and_special_modes_are_tamed(tmp_path: Path) -> None:
-    packed, target = tmp_path / "x.tar", tmp_path / "x"
-    target.mkdir()
-    with tarfile.open(packed, "w") as archive:
-        archive.addfile(entry("/tmp-evil", mode=0o6777))
-        archive.addfile(entry("bell\a\x1b[2J"))
-    unpack(packed, target)
-    assert {each.name for each in target.iterdir()} == {"tmp-evil", "bell__[2J"}
-    mode = (target / "tmp-evil").stat().st_mode
-    assert not mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IWOTH)
+@pytest.mark.parametrize("names", [["d"] * (MAX_DEPTH + 1), ["n" * 255] * 11 + ["n" * 128] * 2])
+def test_what_is_too_deep_is_not_sent(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(UsageError, match="too deep"):
+        FolderSource(below(tmp_path / "folder", *names))
 
 
-@pytest.mark.parametrize("raw", [b"", b"no tar at all", os.urandom(5_000)])
-def test_what_is_no_tar_stream(tmp_path: Path, raw: bytes) -> None:
-    packed, target = tmp_path / "x.tar", tmp_path / "x"
-    packed.write_bytes(raw)
-    target.mkdir()
-    with pytest.raises(UnsafeFolder):
-        unpack(packed, target)
+def test_so_many_entries_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "MAX_ENTRIES", 3)
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+    FolderSource(tmp_path)
+    (tmp_path / "c").touch()
+    with pytest.raises(UsageError, match="more than 3 entries"):
+        FolderSource(tmp_path)
+
+
+@pytest.mark.parametrize("other", [b"a\x02", b"a_", b"a\xff", "a\u202e".encode()])
+def test_names_that_would_become_one_are_noticed_by_the_sender(tmp_path: Path, other: bytes) -> None:
+    """Whoever receives them could not tell them apart."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a\1").touch()
+    FolderSource(tmp_path)
+    os.mkdir(os.fsencode(tmp_path / "sub") + b"/" + other)
+    with pytest.raises(UsageError, match="unsafe characters"):
+        FolderSource(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_told_when_the_sending_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").touch(0o000)
+
+    def access(path: os.DirEntry[str], _: int) -> bool:
+        return path.name != "secret"
+
+    monkeypatch.setattr(os, "access", access)  # these tests may be run by root, who can read everything
+    with pytest.raises(PermissionError, match="Permission denied"):
+        FolderSource(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (errno.EACCES, UsageError("a file in the folder cannot be read: Permission denied")),
+        (errno.EIO, UsageError("a file in the folder cannot be read: Input/output error")),
+        (errno.ENOENT, SourceChanged()),
+        (errno.ELOOP, SourceChanged()),
+    ],
+)
+def test_a_file_that_cannot_be_read_any_more_is_told_for_the_true_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: Exception
+) -> None:
+    (tmp_path / "file").write_text("x")
+    source = FolderSource(tmp_path)
+
+    def failing(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", failing)
+    with pytest.raises(type(error), match=str(error)):
+        whole(source)

@@ -1,4 +1,4 @@
-"""Folders as tar streams: sent without being packed on the disk first, and unpacked without any trust.
+"""Folders as tar streams: sent without being packed on the disk first.
 
 What stands where in the stream follows from the names and sizes alone, so that it can be read from any place:
 a transfer that was interrupted goes on in the middle.
@@ -6,10 +6,9 @@ a transfer that was interrupted goes on in the middle.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-import tarfile
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,16 +16,24 @@ from pathlib import Path
 
 from hushpost.client.store import Stamp
 from hushpost.client.transfers.sources import SourceChanged, facts_of, read_fully
+from hushpost.client.transfers.tarstream import (
+    END,
+    MAX_DEPTH,
+    MAX_ENTRIES,
+    MAX_PATH,
+    UnsafeFolder,
+    encode_header,
+    harmless,
+    padded,
+)
+from hushpost.client.transfers.unpacking import unpack
 from hushpost.crypto.filelayout import MAX_SIZE
-from hushpost.errors import FileError, UsageError
-from hushpost.filenames import REPLACED
+from hushpost.errors import UsageError
 
-BLOCK = tarfile.BLOCKSIZE
-END = 2 * BLOCK
-"""Bytes of zeros behind the last entry."""
+__all__ = ["FolderSource", "UnsafeFolder", "unpack"]
 
-MAX_ENTRIES = 100_000
-"""In one folder: what is known of them stays in memory, 40 MB. More are packed by tar, and piped in."""
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+"""What opening a file ends with that was there, and is something else by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +63,10 @@ class Entry:
     @property
     def end(self) -> int:
         """Behind its last block."""
-        return self.content + -(-self.size // BLOCK) * BLOCK
+        return self.content + padded(self.size)
 
     def header(self) -> bytes:
-        """As tar writes it: owners are nobody's business, and are left out."""
-        info = tarfile.TarInfo(self.inside or ".")
-        info.mode = stat.S_IMODE(self.mode) & 0o777
-        info.mtime = self.modified
-        if stat.S_ISDIR(self.mode):
-            info.type = tarfile.DIRTYPE
-        else:
-            info.size = self.size
-        return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        return encode_header(self.inside, self.mode, self.modified, self.size)
 
 
 class FolderSource:
@@ -77,7 +76,7 @@ class FolderSource:
         left_out: how many links, devices and other things were: nobody may unpack these.
 
     Raises:
-        UsageError: it has too many entries, or is too large.
+        UsageError: it has too many entries, is too deep or too large, or has names that become one.
         OSError: something in it cannot be read.
     """
 
@@ -115,10 +114,9 @@ class FolderSource:
         begin = 0
         for number, (inside, status) in enumerate(self._walk()):
             if number == MAX_ENTRIES:
-                raise UsageError(
-                    f"a folder of more than {MAX_ENTRIES:,} entries",
-                    hint="pack it: tar c FOLDER | hush send WHO --file - --as NAME.tar",
-                )
+                raise _to_be_packed(f"a folder of more than {MAX_ENTRIES:,} entries")
+            if inside.count("/") >= MAX_DEPTH or len(os.fsencode(inside)) > MAX_PATH:
+                raise _to_be_packed("a folder with others too deep inside of it")
             size = status.st_size if stat.S_ISREG(status.st_mode) else 0
             facts = facts_of(status) + os.fsencode(inside) + status.st_mode.to_bytes(4, "little")
             modified = int(status.st_mtime)
@@ -136,11 +134,15 @@ class FolderSource:
             yield inside, folder.stat()
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda each: each.name)
+            if len({harmless(entry.name) for entry in entries}) != len(entries):
+                raise _to_be_packed("a folder with names that differ in nothing but unsafe characters")
             for entry in entries:
                 name = f"{inside}/{entry.name}" if inside else entry.name
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(name)
                 elif entry.is_file(follow_symlinks=False):
+                    if not os.access(entry, os.R_OK):
+                        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
                     yield name, entry.stat(follow_symlinks=False)
                 else:
                     self.left_out += 1
@@ -160,51 +162,16 @@ class FolderSource:
     def _read_file(self, entry: Entry, at: int, buffer: memoryview) -> None:
         try:
             handle = os.open(self._path / entry.inside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            raise SourceChanged from None
+        except OSError as error:
+            if error.errno in _GONE:
+                raise SourceChanged from None
+            raise UsageError(f"a file in the folder cannot be read: {error.strerror}") from None
         try:
             read_fully(handle, at, buffer)
         finally:
             os.close(handle)
 
 
-class UnsafeFolder(FileError):
-    """A folder that holds something that nobody should unpack. Nothing of it was kept."""
-
-
-def unpack(packed: Path, folder: Path) -> None:
-    """Unpack a tar stream of a stranger into a new, empty folder.
-
-    Files and folders only, each inside of it, without special modes and owners. Nothing is overwritten.
-
-    Raises:
-        UnsafeFolder: there is anything else in it, or it is no tar stream.
-        OSError: the disk is full, or a name cannot be stored.
-    """
-    root = os.fspath(folder.resolve())
-    try:
-        with tarfile.open(packed, "r:") as archive:
-            for member in archive:
-                safe = _checked(member, root)
-                if safe is not None:
-                    archive.extract(safe, root, filter="data")
-    except (tarfile.TarError, UnicodeError, EOFError) as error:
-        raise UnsafeFolder("the folder holds something that is not safe to unpack") from error
-
-
-def _checked(member: tarfile.TarInfo, root: str) -> tarfile.TarInfo | None:
-    """What may be extracted; None: a folder that is there.
-
-    Raises:
-        UnsafeFolder, tarfile.FilterError.
-    """
-    if not (member.isreg() or member.isdir()):
-        raise UnsafeFolder("the folder holds a link or a device, which nobody should unpack")
-    member.name = "".join("_" if unicodedata.category(char) in REPLACED else char for char in member.name)
-    safe = tarfile.data_filter(member, root)
-    place = Path(root, safe.name)
-    if member.isdir() and place.is_dir() and not place.is_symlink():
-        return None
-    if os.path.lexists(place):
-        raise UnsafeFolder("the folder holds two files of one name")
-    return safe
+def _to_be_packed(what: str) -> UsageError:
+    """Nobody would unpack it as it is."""
+    return UsageError(what, hint="pack it: tar c FOLDER | hush send WHO --file - --as NAME.tar")
