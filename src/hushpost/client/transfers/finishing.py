@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hushpost.client.store import Stamp
-from hushpost.client.transfers.folders import unpack
 from hushpost.client.transfers.naming import Place, free_name, link_under, sync_folder
 from hushpost.client.transfers.sources import facts_of
 from hushpost.client.transfers.threads import Check
+from hushpost.client.transfers.unpacking import unpack
 from hushpost.errors import UsageError
 
 Note = Callable[[str, Stamp], None]
@@ -50,7 +50,7 @@ def finish_folder(partial: Path, place: Place, hostile: str, note: Note, check: 
         shutil.rmtree(unpacked)
     unpacked.mkdir()
     try:
-        unpack(partial, unpacked)
+        unpack(partial, unpacked, check)
         _sync_tree(unpacked, check)
     except BaseException:
         shutil.rmtree(unpacked, ignore_errors=True)
