@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint format fuzz bench lock clean
+.PHONY: help setup demo test lint format fuzz bench bench-smoke lock clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 setup: $(READY) ## the environment in .venv
 
@@ -38,6 +38,9 @@ fuzz: $(READY) ## attack the decoders for some minutes, with a new seed
 
 bench: $(READY) ## every measurement of the README, with its baseline; some minutes
 	$(BIN)/python -m benchmarks
+
+bench-smoke: $(READY) ## whether the measurements still work; their figures mean nothing
+	$(BIN)/python -m benchmarks --smoke
 
 lock: $(READY) ## pin the dependencies anew
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --extra dev \

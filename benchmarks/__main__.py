@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks import (
-    accepts,
-    contents,
-    envelopes,
-    fetches,
-    files,
-    filestream,
-    first_message,
-    idle,
-    parts,
-    post_store,
-    sends,
-    texts,
-)
+from benchmarks.scale import begin_smoke
 
 
 class Benchmark(StrEnum):
+    """The modules with a `main(folder)`."""
+
     ACCEPTS = "accepts"
     SENDS = "sends"
     FETCHES = "fetches"
@@ -40,30 +30,24 @@ class Benchmark(StrEnum):
     TEXTS = "texts"
 
 
-MAINS = {
-    Benchmark.ACCEPTS: accepts.main,
-    Benchmark.SENDS: sends.main,
-    Benchmark.FETCHES: fetches.main,
-    Benchmark.CONTENTS: contents.main,
-    Benchmark.IDLE: idle.main,
-    Benchmark.FIRST_MESSAGE: first_message.main,
-    Benchmark.ENVELOPES: envelopes.main,
-    Benchmark.FILESTREAM: filestream.main,
-    Benchmark.FILES: files.main,
-    Benchmark.PARTS: parts.main,
-    Benchmark.POST_STORE: post_store.main,
-    Benchmark.TEXTS: texts.main,
-}
-
-
 def main(
     names: Annotated[list[Benchmark] | None, typer.Argument(help="Which; all without any.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where to keep the data: the disk to measure.")] = None,
+    *,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Only see whether they work: little of all.")
+    ] = False,
 ) -> None:
-    """Measure, and print a table and a line of JSON for each."""
+    """Measure, and print a table and a line of JSON for each.
+
+    What is missed is told and ends nothing; what breaks ends it with another exit code than 0.
+    """
+    if smoke:
+        begin_smoke()
     for name in names or list(Benchmark):
+        benchmark = import_module(f"benchmarks.{name.replace('-', '_')}")  # now that its size is known
         with tempfile.TemporaryDirectory(dir=folder) as data:
-            MAINS[name](Path(data))
+            benchmark.main(Path(data))
 
 
 if __name__ == "__main__":

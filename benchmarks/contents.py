@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.report import Row, at_least, at_most, show
+from benchmarks.scale import scale
 from harness.load import Address, exchange, fetch_request, register
 from harness.process import NO_ADDRESS_LIMIT, ServerProcess, classic_server
 from hushpost.classic import crypto, payloads
@@ -19,10 +20,10 @@ from hushpost.classic.client.registration import register as register_client
 from hushpost.classic.client.requests import ClassicClient
 from hushpost.classic.payloads import ClientId, MessageType, Request, SendPrefix
 
-SIZE = payloads.MAX_PAYLOAD - payloads.SEND_PREFIX.size
 PIECE = 1 << 20
-FILE_SIZE = 256 * PIECE
-ROUNDS = 3
+SIZE = scale(payloads.MAX_PAYLOAD - payloads.SEND_PREFIX.size, 8 * PIECE)
+FILE_SIZE = scale(256, 4) * PIECE
+ROUNDS = scale(3, 1)
 
 
 def main(folder: Path) -> None:

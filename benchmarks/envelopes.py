@@ -12,6 +12,7 @@ import vodozemac
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 
 from benchmarks.report import Row, at_least, show
+from benchmarks.scale import scale
 from hushpost.crypto.body import Body
 from hushpost.crypto.content import Content, Text
 from hushpost.crypto.envelope import Arrived, Opened, Peer, Route, open_letter, open_seal, seal, write
@@ -29,8 +30,8 @@ from hushpost.crypto.primitives import SealOpener, SealSecret
 from hushpost.crypto.ratchet import DeviceAccount, Session
 from hushpost.ids import EnvelopeId, MessageId
 
-COUNT = 2_000
-ROUNDS = 5
+COUNT = scale(2_000, 40)
+ROUNDS = scale(5, 1)
 TEXT = "x" * 200
 NOW = 1_750_000_000
 

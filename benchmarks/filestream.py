@@ -14,15 +14,16 @@ from statistics import median
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from benchmarks.report import Row, show
+from benchmarks.scale import scale
 from hushpost.crypto.filekeys import FileKey
 from hushpost.crypto.filelayout import CHUNK, PART, SEALED_CHUNK, SEALED_PART, Part
 from hushpost.crypto.filestream import PartOpener, PartSealer, seal_part
 from hushpost.ids import BlobId
 
-PARTS = 65
+PARTS = scale(65, 2)
 """256 MiB and a little."""
 
-ROUNDS = 5
+ROUNDS = scale(5, 1)
 NONCE = bytes(12)
 
 

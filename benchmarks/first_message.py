@@ -10,9 +10,10 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.report import Row, at_most, show
+from benchmarks.scale import scale
 from harness.process import HUSH, ServerProcess, post_server
 
-ROUNDS = 5
+ROUNDS = scale(5, 1)
 
 
 class Clock:

@@ -7,12 +7,13 @@ from itertools import repeat
 from pathlib import Path
 
 from benchmarks.report import Row, at_most, show
+from benchmarks.scale import scale
 from harness.load import register, run, send_request
 from harness.process import NO_ADDRESS_LIMIT, ServerProcess, classic_server
 from hushpost.server.net import descriptor_budget
 
-IDLE = 10_000
-REQUESTS = 2_000
+IDLE = scale(10_000, 200)
+REQUESTS = scale(2_000, 50)
 
 
 def main(folder: Path) -> None:
@@ -28,6 +29,8 @@ def main(folder: Path) -> None:
         memory = ours.resident_mb()
         for sock in idle:
             sock.close()
+    alone.check()
+    beside.check()
     show(
         f"Classic: {IDLE:,} idle connections",
         [

@@ -19,6 +19,7 @@ from statistics import median
 import uvloop
 
 from benchmarks.report import Row, at_least, at_most, show
+from benchmarks.scale import scale
 from harness.device import LoadDevice
 from harness.lines import Address, Line, Template, tls
 from harness.mover import LoadBlob, Mover
@@ -28,16 +29,16 @@ from hushpost.wire.limits import PART_SIZE
 COPY = [sys.executable, "-m", "benchmarks.tls_copy"]
 UPLOADER = [sys.executable, "-m", "benchmarks.uploader"]
 CONNECTIONS = 1, 2, 4
-ROUNDS = 3
-GIB = 260
+ROUNDS = scale(3, 1)
+GIB = scale(260, 4)
 """Parts of about 1 GiB."""
 
 LARGE = 8 * GIB
-UPLOADS = 20
-UPLOAD_PARTS = 65
+UPLOADS = scale(20, 3)
+UPLOAD_PARTS = scale(65, 3)
 """256 MiB each."""
 
-TEXTS, RATE = 10_000, 1_000
+TEXTS, RATE = scale(10_000, 200), scale(1_000, 200)
 BODY = bytes(192)
 
 OPTIONS = [

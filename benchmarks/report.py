@@ -12,6 +12,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.scale import is_smoke
+
 
 class Row(msgspec.Struct):
     """One figure.
@@ -58,6 +60,8 @@ def machine() -> dict[str, str]:
 
 def show(title: str, rows: list[Row], settings: dict[str, str]) -> None:
     """Print table and JSON to stdout."""
+    if is_smoke():
+        title += " (smoke run: sizes and figures mean nothing)"
     about = {**machine(), **settings}
     table = Table(title=title, caption=", ".join(f"{key}: {value}" for key, value in about.items()))
     table.add_column("what")

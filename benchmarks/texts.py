@@ -21,6 +21,7 @@ import uvloop
 from benchmarks.accepts import ECHO, UNLIMITED, Run
 from benchmarks.envelopes import TEXT, End, pair, receive, send
 from benchmarks.report import Row, at_least, at_most, show
+from benchmarks.scale import scale
 from harness.device import LoadDevice
 from harness.lines import Line, anonymous, tls
 from harness.process import ServerProcess, post_server
@@ -33,16 +34,16 @@ from hushpost.crypto.content import Content, Text
 from hushpost.ids import MessageId
 
 READER = [sys.executable, "-m", "benchmarks.reader"]
-LIVE = 1_000
-WAITING = 10_000
-DRAINS = 3
-WARM = 50
+LIVE = scale(1_000, 20)
+WAITING = scale(10_000, 100)
+DRAINS = scale(3, 1)
+WARM = scale(50, 5)
 """Messages before anything is measured: both ratchets have turned, and every page is in its cache."""
 
-LONG = 100_000
+LONG = scale(100_000, 1_000)
 """Messages of a long history."""
 
-ALONE = 500
+ALONE = scale(500, 10)
 """Of each part by itself."""
 
 PAGE = 4_096 + 24

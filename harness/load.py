@@ -17,6 +17,9 @@ Address = tuple[str, int]
 NON_BLOCKING_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 """Saves a call per connection."""
 
+PATIENCE = 30
+"""Seconds without any answer after which a server is believed to be stuck."""
+
 
 class Result(msgspec.Struct):
     """What a run has shown. Latencies are from `connect` to the whole answer, in seconds, sorted."""
@@ -28,6 +31,13 @@ class Result(msgspec.Struct):
     @property
     def rate(self) -> float:
         return len(self.latencies) / self.seconds
+
+    def check(self) -> None:
+        """Raises:
+        RuntimeError: not everything was answered as it should be.
+        """
+        if self.refused:
+            raise RuntimeError(f"{self.refused} of {len(self.latencies)} requests were refused")
 
     def quantile_ms(self, share: float) -> float:
         return self.latencies[min(len(self.latencies) - 1, int(share * len(self.latencies)))] * 1e3
@@ -68,7 +78,10 @@ def run(address: Address, requests: Iterable[bytes], at_once: int, answer_size: 
     for _ in range(at_once):
         begin()
     while calls:
-        for descriptor, _events in poll.poll(30):
+        ready = poll.poll(PATIENCE)
+        if not ready:
+            raise TimeoutError(f"nothing was answered for {PATIENCE} s")
+        for descriptor, _events in ready:
             call = calls[descriptor]
             if call.unsent is not None:
                 call.sock.send(call.unsent)
