@@ -22,7 +22,7 @@ demo: $(READY) ## the main job, end to end, checked; cleans up after itself
 	$(BIN)/python -m demo
 
 test: $(READY) ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(READY) ## style, types, layer rules
 	$(BIN)/ruff check .
