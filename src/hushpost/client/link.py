@@ -231,13 +231,7 @@ class Link(asyncio.Protocol):
         Raises:
             Denied: the server does not know the device.
         """
-        server = greeting.statement.server.fingerprint
-        certificate = CertificateDigest.of(self.certificate)
-        nonce = ServerNonce(greeting.answer.server_nonce)
-        login = Login(server, certificate, nonce, greeting.nonce, who.account, who.device)
-        signature = login.sign(who.signer)
-        proof = Authenticate(0, bytes(who.account), bytes(who.device), bytes(signature))
-        return await self.ask(proof, Authenticated)
+        return await self.ask(login_of(greeting, self.certificate, who), Authenticated)
 
     async def close(self) -> None:
         """End it and wait until it has ended; harmless when it has."""
@@ -282,6 +276,19 @@ class Link(asyncio.Protocol):
             self._slots.release()
         self._pushed.put_nowait(None)
         self._transport.close()
+
+
+def login_of(greeting: Greeting, certificate: bytes, who: Identity) -> Authenticate:
+    """The proof, good for this very connection: of the server's `certificate` (DER) and both nonces."""
+    login = Login(
+        greeting.statement.server.fingerprint,
+        CertificateDigest.of(certificate),
+        ServerNonce(greeting.answer.server_nonce),
+        greeting.nonce,
+        who.account,
+        who.device,
+    )
+    return Authenticate(0, bytes(who.account), bytes(who.device), bytes(login.sign(who.signer)))
 
 
 def _size(event: EventMessage) -> int:

@@ -14,22 +14,14 @@ from typing import NoReturn, TypeVar
 
 import msgspec
 
-from hushpost.client.link import ALPN, Address, Greeting, Identity, tls_context
+from hushpost.client.link import ALPN, Address, Greeting, Identity, login_of, tls_context
 from hushpost.client.refusals import refusal
-from hushpost.crypto.identity import (
-    CertificateDigest,
-    ClientNonce,
-    Login,
-    ServerNonce,
-    ServerStatement,
-    verify_server,
-)
+from hushpost.crypto.identity import ClientNonce, ServerStatement, verify_server
 from hushpost.crypto.primitives import random_bytes
 from hushpost.errors import ProtocolError, Unreachable
 from hushpost.wire.connection import ClientConnection
 from hushpost.wire.frames import Chunk, FrameEnd
 from hushpost.wire.messages import (
-    Authenticate,
     Authenticated,
     Error,
     GetPart,
@@ -115,13 +107,7 @@ class Carrier:
 
     def authenticate(self, greeting: Greeting, who: Identity) -> None:
         """As `Link.authenticate`. Raises Denied: the server does not know the device."""
-        server = greeting.statement.server.fingerprint
-        certificate = CertificateDigest.of(self._certificate)
-        nonce = ServerNonce(greeting.answer.server_nonce)
-        login = Login(server, certificate, nonce, greeting.nonce, who.account, who.device)
-        signature = login.sign(who.signer)
-        proof = Authenticate(0, bytes(who.account), bytes(who.device), bytes(signature))
-        self.ask(proof, Authenticated)
+        self.ask(login_of(greeting, self._certificate, who), Authenticated)
         self._tls.settimeout(IDLE_SECONDS)
 
     def abort(self) -> None:
