@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from hushpost.client.lease import Lease
+from hushpost.client.profiles import ProfileFiles
+from hushpost.client.values import Received
 from hushpost.errors import ProfileError
+from hushpost.wire.messages import Authenticate
+from tests.client.people import SmallTown, befriend, in_time, until
 
 HOLDER = """
 import sys
@@ -64,3 +70,51 @@ def test_it_is_not_inherited(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match="cannot be opened"):
         Lease(tmp_path / "missing" / "receiver.lock").take()
+
+
+async def test_whoever_ends_while_taking_it_does_not_keep_it(
+    town: SmallTown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taking, may_take, take = threading.Event(), threading.Event(), Lease.take
+
+    def slow(self: Lease) -> bool:
+        taking.set()
+        may_take.wait(10)
+        return take(self)
+
+    async def open_and_end() -> None:
+        async with town.open("alice"):
+            await asyncio.to_thread(taking.wait, 10)
+            asyncio.get_running_loop().call_soon(may_take.set)
+
+    await town.join("alice")
+    with monkeypatch.context() as inside:
+        inside.setattr(Lease, "take", slow)
+        await in_time(open_and_end())
+    assert await asyncio.to_thread(Lease(ProfileFiles(town.profile("alice")).lease).take)
+
+
+async def test_whoever_does_not_receive_waits_for_whoever_does(town: SmallTown) -> None:
+    """Else a command beside another one of the same profile says that there are no messages."""
+    await town.join("alice")
+    await town.join("bob")
+    async with town.open("alice") as (alice,):
+        async with town.open("bob") as (bob,):
+            to_bob, _ = await befriend(town, alice, bob)
+        other = Lease(ProfileFiles(town.profile("bob")).lease)
+        assert await asyncio.to_thread(other.take)
+        await alice.send(to_bob.account, "are you there?")
+        await in_time(alice.settled())
+        async with town.open("bob") as (bob,):
+            before = len(town.server.seen)
+            waiting = asyncio.ensure_future(bob.caught_up())
+
+            async def has_asked() -> bool:
+                return any(isinstance(each, Authenticate) for each in town.server.seen[before:])
+
+            await until(has_asked)
+            assert not waiting.done()
+            other.release()
+            await in_time(waiting)
+            found = [each for each in await bob.pending("test") if isinstance(each, Received)]
+            assert found[-1].message.text == "are you there?"

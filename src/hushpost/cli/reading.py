@@ -215,7 +215,7 @@ class Reader:
 async def caught_up(client: Client) -> HushpostError | None:
     """Wait until what was at the server is here; or why it is not."""
     try:
-        await client.settled()
+        await client.caught_up()
     except HushpostError as error:
         return error
     return None

@@ -170,6 +170,14 @@ class Client(Files):
         """
         await self._keeper.settled()
 
+    async def caught_up(self) -> None:
+        """As `settled`, also where another process of this profile receives: what waits now is here.
+
+        Raises:
+            Unreachable: the server cannot be asked; everything is kept.
+        """
+        await self._keeper.caught_up()
+
     async def whoami(self) -> Myself:
         return myself(await self._ctx.db.reading(known_me))
 

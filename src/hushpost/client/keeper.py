@@ -26,6 +26,7 @@ from hushpost.client.recovering import complete_chain
 from hushpost.client.refusals import Denied, RetryLater
 from hushpost.client.status import Bell, Phase
 from hushpost.client.store import Enrolment, Epoch, Me, Position, Tables
+from hushpost.client.threads import stoppable
 from hushpost.client.transmitting import Ready, Transmitter
 from hushpost.client.upkeep import grow_older, look_after_keys, publish_again
 from hushpost.client.values import Alarm
@@ -60,6 +61,9 @@ at once, and strangers never: an answer that nobody has decided upon tells them 
 DOUBT = "the server was restored from a backup since: if nobody had fetched this, it is lost"
 """What stands at messages that were accepted before."""
 
+OTHERS_SECONDS = 10.0
+"""How long another process of the profile is given to fetch what waits. What has expired never comes."""
+
 FAREWELL_SECONDS = 2.0
 """That the end of a process may take, so that a short command's receipts do not wait for the next one."""
 
@@ -79,7 +83,8 @@ class Keeper:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch())
-                while not await asyncio.to_thread(self._lease.take):
+                # To its end, whatever ends us: a lease that is taken behind our back is never released.
+                while not await stoppable(lambda _: self._lease.take()):
                     self._ctx.status.set(Phase.FOLLOWING)
                     await asyncio.sleep(POLL_SECONDS)
                 await self._stay_connected()
@@ -138,6 +143,31 @@ class Keeper:
                 moving = await self._ctx.db.reading(partial(_is_moving, now=now))
                 if not moving and (work is None or work.transmitter.is_idle):
                     return
+            await changed.wait()
+
+    async def caught_up(self) -> None:
+        """As `settled`; and where another process receives, what waits at this moment has come to it.
+
+        Raises:
+            HushpostError: the server cannot be asked, and why.
+        """
+        await self.settled()
+        if self._ctx.status.now.phase is not Phase.FOLLOWING:
+            return
+        entered = await enter(self._ctx.db, await self._ctx.db.reading(known_me), self._ctx.clock)
+        await entered.link.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OTHERS_SECONDS):
+                await self._read_up_to(Epoch(entered.greeting.answer.epoch), entered.answer.highest)
+        await self.settled()
+
+    async def _read_up_to(self, epoch: Epoch, highest: int) -> None:
+        """Until somebody has put everything up to there into the database."""
+        while highest:
+            changed = self._ctx.status.next_change
+            position = await self._ctx.db.reading(lambda t: t.me.position())
+            if position.epoch == epoch and position.committed >= highest:
+                return
             await changed.wait()
 
     async def farewell(self) -> None:

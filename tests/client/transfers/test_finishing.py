@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from hushpost.client.store import Stamp
+from hushpost.client.threads import Stopped
 from hushpost.client.transfers.claims import Claim, is_claimed
 from hushpost.client.transfers.finishing import discard, finish_file, finish_folder, was_finished
 from hushpost.client.transfers.folders import FolderSource, UnsafeFolder
 from hushpost.client.transfers.naming import Place, chosen_place, partial_in
-from hushpost.client.transfers.threads import Stopped
 from hushpost.errors import UsageError
 from hushpost.ids import MessageId
 

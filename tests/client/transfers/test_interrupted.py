@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from hushpost.client.threads import Check
 from hushpost.client.transfers import receiving
 from hushpost.client.transfers.finishing import Note
 from hushpost.client.transfers.naming import Place
 from hushpost.client.transfers.partial import NoRoom
-from hushpost.client.transfers.threads import Check
 from hushpost.client.values import TransferState
 from hushpost.crypto.filelayout import PART
 from hushpost.errors import Unreachable, UsageError

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from hushpost.client.threads import Stopped
 from hushpost.client.transfers import tarstream
 from hushpost.client.transfers.tarstream import END, MAX_DEPTH, UnsafeFolder
-from hushpost.client.transfers.threads import Stopped
 from hushpost.client.transfers.unpacking import PIECE, unpack
 from tests.client.transfers.tars import ITSELF, extension, file, folder, header, mended, pax, stream
 

@@ -35,7 +35,7 @@ class Claim:
             os.close(file)
 
     def release(self) -> None:
-        """Let another process have it."""
+        """Let another process have it; harmless where it was not taken."""
         if self._file >= 0:
             self._path.unlink(missing_ok=True)
             os.close(self._file)

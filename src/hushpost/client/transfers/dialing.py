@@ -12,8 +12,8 @@ from hushpost.client.context import Context, check_may_send, device_account, kno
 from hushpost.client.link import Address, Identity
 from hushpost.client.status import Phase
 from hushpost.client.store import Me
+from hushpost.client.threads import uninterrupted
 from hushpost.client.transfers.carrier import Carrier
-from hushpost.client.transfers.threads import uninterrupted
 
 T = TypeVar("T")
 

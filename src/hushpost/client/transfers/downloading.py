@@ -16,12 +16,12 @@ from functools import partial
 
 from hushpost.client.context import Context
 from hushpost.client.store import Offered
+from hushpost.client.threads import LOOK_SECONDS, Stopped
 from hushpost.client.transfers.carrier import Carrier
 from hushpost.client.transfers.dialing import crew
 from hushpost.client.transfers.partial import PartialFile
 from hushpost.client.transfers.progress import Meter
 from hushpost.client.transfers.records import Transactions
-from hushpost.client.transfers.threads import LOOK_SECONDS, Stopped
 from hushpost.client.transfers.uploading import told_digests
 from hushpost.crypto.filekeys import PartDigests
 from hushpost.crypto.filelayout import PART, Part

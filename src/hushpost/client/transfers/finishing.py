@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hushpost.client.store import Stamp
+from hushpost.client.threads import Check
 from hushpost.client.transfers.naming import Place, free_name, link_under, sync_folder
 from hushpost.client.transfers.sources import facts_of
-from hushpost.client.transfers.threads import Check
 from hushpost.client.transfers.unpacking import unpack
 from hushpost.errors import UsageError
 

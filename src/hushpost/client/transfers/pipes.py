@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from hushpost.client.store import Attempt
+from hushpost.client.threads import LOOK_SECONDS
 from hushpost.client.transfers.sealed import Records, seal_from
 from hushpost.client.transfers.sources import SourceChanged
-from hushpost.client.transfers.threads import LOOK_SECONDS
 from hushpost.crypto.filelayout import MAX_SIZE, PART, SEALED_PART, FileLayout, Part
 from hushpost.errors import HushpostError, UsageError
 

@@ -22,6 +22,7 @@ from hushpost.client.context import Context
 from hushpost.client.profiles import ProfileFiles
 from hushpost.client.refusals import RetryLater
 from hushpost.client.store import Automatic, Offered, Tables, Upload
+from hushpost.client.threads import stoppable
 from hushpost.client.transfers.claims import Claim, is_claimed
 from hushpost.client.transfers.listing import received, running, sent
 from hushpost.client.transfers.progress import Meter, Report, silent
@@ -292,9 +293,9 @@ class Porter:
     @asynccontextmanager
     async def _claimed(self, message: MessageId) -> AsyncIterator[None]:
         claim = Claim(self._locks, message)
-        if not await asyncio.to_thread(claim.take):
-            raise UsageError("another process carries this file already", hint="wait, or end it there")
         try:
+            if not await stoppable(lambda _: claim.take()):  # else it might be taken behind our back
+                raise UsageError("another process carries this file already", hint="wait, or end it there")
             yield
         finally:
             await asyncio.to_thread(claim.release)

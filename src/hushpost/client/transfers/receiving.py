@@ -11,6 +11,7 @@ from pathlib import Path
 from hushpost.client import journal
 from hushpost.client.context import Context
 from hushpost.client.store import Offered, Stamp, Tables
+from hushpost.client.threads import stoppable
 from hushpost.client.transfers.dialing import crew
 from hushpost.client.transfers.downloading import Downloader, Streamer
 from hushpost.client.transfers.finishing import discard, finish_file, finish_folder, was_finished
@@ -19,7 +20,6 @@ from hushpost.client.transfers.offers import end
 from hushpost.client.transfers.partial import PartialFile, boot_id, check_room
 from hushpost.client.transfers.progress import Meter
 from hushpost.client.transfers.records import Transactions
-from hushpost.client.transfers.threads import stoppable
 from hushpost.client.values import Direction, TransferEnded, TransferState
 from hushpost.crypto.offer import FileOffer
 from hushpost.errors import UnknownBlob, UsageError

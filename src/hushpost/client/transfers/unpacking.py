@@ -10,8 +10,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from hushpost.client.threads import Check
 from hushpost.client.transfers.tarstream import Member, UnsafeFolder, members, read_exactly
-from hushpost.client.transfers.threads import Check
 
 PIECE = 2**20
 """Bytes between two looks whether anybody still wants it."""
