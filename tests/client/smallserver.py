@@ -7,9 +7,11 @@ every push before it is sent and may change it, and so it does all that a server
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -135,6 +137,8 @@ class SmallServer:
         self.twist_push: PushTwist = list
         self.connections: set[Peer] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        """Until their sockets are closed."""
         self.address: Address
         self.port = 0
         self.listener: asyncio.Server
@@ -161,11 +165,14 @@ class SmallServer:
         self.address = Address("127.0.0.1", self.port, self.credentials.secret.public.fingerprint)
 
     async def stop(self) -> None:
-        """Nobody gets through any more."""
+        """Nobody gets through any more, and no socket is left."""
         self.listener.close()
-        self.cut()
+        for writer in self.serving.values():
+            writer.transport.abort()
+        await asyncio.gather(*self.serving, return_exceptions=True)
         await self.listener.wait_closed()
-        await asyncio.sleep(0)
+        for _ in range(3):  # turns in which sockets are closed that never came to a handler
+            await asyncio.sleep(0)
 
     @property
     def registrations(self) -> list[Register]:
@@ -183,8 +190,9 @@ class SmallServer:
             peer.writer.transport.abort()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = Peer(self, writer)
+        peer, task = Peer(self, writer), cast("asyncio.Task[None]", asyncio.current_task())
         self.connections.add(peer)
+        self.serving[task] = writer
         try:
             await peer.serve(reader)
         except (OSError, ProtocolError):
@@ -192,6 +200,9 @@ class SmallServer:
         finally:
             self.connections.discard(peer)
             peer.end()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            del self.serving[task]
 
 
 class Peer:
