@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -10,8 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 Check = Callable[[], None]
-"""Called by a thread now and then; raises `Stopped` when it is to end."""
-
+"""Called by a thread now and then; raises when it is to end."""
 
 LOOK_SECONDS = 0.2
 """Between two looks whether anybody still wants what a thread waits for."""
@@ -37,6 +37,14 @@ async def stoppable(work: Callable[[Check], T]) -> T:
         await uninterrupted(asyncio.wait([running]))
         running.exception()  # looked at: it is nobody's any more
         raise
+
+
+def wait_until_ready(handle: int, event: int, check: Check) -> None:
+    """Wait until a descriptor can be read (`select.POLLIN`), can be written (`POLLOUT`), or has ended."""
+    ready = select.poll()  # `select` itself takes no descriptor above 1,023
+    ready.register(handle, event)
+    while not ready.poll(LOOK_SECONDS * 1_000):
+        check()
 
 
 async def uninterrupted(work: Awaitable[object]) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from hushpost.client.transfers.dialing import CONNECTIONS
 from hushpost.client.values import TransferState
-from hushpost.crypto.filelayout import PART, SEALED_CHUNK
+from hushpost.crypto.filelayout import PART, SEALED_CHUNK, SEALED_PART
 from hushpost.errors import FileError, HushpostError
 from hushpost.wire.messages import BlobStatus, RequestMessage, ResponseMessage
 from tests.client.depot import Blob
@@ -153,13 +154,14 @@ async def test_a_server_that_says_it_has_parts_is_given_them_once_it_forgets(hal
         hall.alice.send_file(
             hall.to_bob.account,
             source,
-            progress=lambda each: enough.set() if each.carried > 2 * PART else None,
+            progress=lambda each: enough.set() if each.carried > CONNECTIONS * SEALED_PART else None,
         )
     )
     await in_time(enough.wait())
     sending.cancel()
     await asyncio.wait([sending])
     before = {part[:16] for blob in depot.blobs.values() for part in blob.parts.values()}
+    assert before
     depot.blobs.clear()
     depot.put.clear()
     (done,) = await in_time(hall.alice.resume())

@@ -12,8 +12,9 @@ from hushpost.client.store import Stamp
 from hushpost.client.threads import Stopped
 from hushpost.client.transfers.claims import Claim, is_claimed
 from hushpost.client.transfers.finishing import discard, finish_file, finish_folder, was_finished
-from hushpost.client.transfers.folders import FolderSource, UnsafeFolder
+from hushpost.client.transfers.folders import FolderSource
 from hushpost.client.transfers.naming import Place, chosen_place, partial_in
+from hushpost.client.transfers.tarstream import UnsafeFolder
 from hushpost.errors import UsageError
 from hushpost.ids import MessageId
 

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hushpost.client.transfers import folders
-from hushpost.client.transfers.folders import FolderSource, unpack
+from hushpost.client.transfers.folders import FolderSource
 from hushpost.client.transfers.sources import SourceChanged
 from hushpost.client.transfers.tarstream import MAX_DEPTH, MAX_PATH
+from hushpost.client.transfers.unpacking import unpack
 from hushpost.errors import UsageError
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from hushpost.client.link import ALPN, Address, Greeting, Identity, login_of, tls_context
 from hushpost.client.refusals import refusal
+from hushpost.client.threads import Stopped
 from hushpost.crypto.identity import ClientNonce, ServerStatement, verify_server
 from hushpost.crypto.primitives import random_bytes
 from hushpost.errors import ProtocolError, Unreachable
@@ -50,15 +51,11 @@ A = TypeVar("A", bound=ResponseMessage)
 
 
 class Carrier:
-    """Used by one thread at a time; `abort` by any. A carrier that has failed stays failed.
-
-    Attributes:
-        aborted: whoever works with it is to end.
-    """
+    """Used by one thread at a time; `abort` by any. A carrier that has failed stays failed."""
 
     def __init__(self, tls: ssl.SSLSocket, handle: socket.socket) -> None:
         """`handle`: the same connection, to end it from another thread without touching its TLS."""
-        self.aborted = False
+        self._aborted = False
         self._tls = tls
         self._handle = handle
         self._wire = ClientConnection()
@@ -112,9 +109,14 @@ class Carrier:
 
     def abort(self) -> None:
         """Whatever waits in its thread fails at once. From any thread, and more than once."""
-        self.aborted = True
+        self._aborted = True
         with contextlib.suppress(OSError):
             self._handle.shutdown(socket.SHUT_RDWR)
+
+    def check(self) -> None:
+        """For whoever waits for something else meanwhile. Raises Stopped: it was aborted."""
+        if self._aborted:
+            raise Stopped
 
     def close(self) -> None:
         """Let go of it, in its own thread or when that is done."""

@@ -16,7 +16,7 @@ from functools import partial
 
 from hushpost.client.context import Context
 from hushpost.client.store import Offered
-from hushpost.client.threads import LOOK_SECONDS, Stopped
+from hushpost.client.threads import wait_until_ready
 from hushpost.client.transfers.carrier import Carrier
 from hushpost.client.transfers.dialing import crew
 from hushpost.client.transfers.partial import PartialFile
@@ -216,9 +216,7 @@ class Streamer:
                 return
         data = data[self._written - part.offset :] if data else data  # padding alone has no bytes
         while data:
-            while not select.select([], [self._handle], [], LOOK_SECONDS)[1]:
-                if carrier.aborted:
-                    raise Stopped
+            wait_until_ready(self._handle, select.POLLOUT, carrier.check)
             count = os.write(self._handle, data[: self._piece])
             data, self._written = data[count:], self._written + count
         with self._moved:

@@ -21,16 +21,12 @@ from hushpost.client.transfers.tarstream import (
     MAX_DEPTH,
     MAX_ENTRIES,
     MAX_PATH,
-    UnsafeFolder,
     encode_header,
     harmless,
     padded,
 )
-from hushpost.client.transfers.unpacking import unpack
 from hushpost.crypto.filelayout import MAX_SIZE
 from hushpost.errors import UsageError
-
-__all__ = ["FolderSource", "UnsafeFolder", "unpack"]
 
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 """What opening a file ends with that was there, and is something else by now."""
@@ -142,7 +138,7 @@ class FolderSource:
                     folders.append(name)
                 elif entry.is_file(follow_symlinks=False):
                     if not os.access(entry, os.R_OK):
-                        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), entry.path)
                     yield name, entry.stat(follow_symlinks=False)
                 else:
                     self.left_out += 1

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from hushpost.client.store import Attempt
-from hushpost.client.threads import LOOK_SECONDS
+from hushpost.client.threads import wait_until_ready
 from hushpost.client.transfers.sealed import Records, seal_from
 from hushpost.client.transfers.sources import SourceChanged
 from hushpost.crypto.filelayout import MAX_SIZE, PART, SEALED_PART, FileLayout, Part
@@ -62,10 +62,12 @@ class Pipe:
             data = self._file.read(len(buffer))
             buffer[: len(data)] = data
             return len(data)
-        while not select.select([self._handle], [], [], LOOK_SECONDS)[0]:
-            if self._stopped.is_set():
-                raise PipeLost
+        wait_until_ready(self._handle, select.POLLIN, self._check)
         return os.readv(self._handle, [buffer])
+
+    def _check(self) -> None:
+        if self._stopped.is_set():
+            raise PipeLost
 
 
 class Spooler:

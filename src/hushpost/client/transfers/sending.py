@@ -220,4 +220,5 @@ def _opened(kind: SourceKind, path: Path) -> Source:
     try:
         return FolderSource(path) if kind is SourceKind.FOLDER else FileSource(path)
     except OSError as error:
-        raise UsageError(f"what was to be sent cannot be read: {error.strerror}") from None
+        what = error.filename or path
+        raise UsageError(f"{what} cannot be read: {error.strerror}", hint="check its permissions") from None
