@@ -264,7 +264,7 @@ async def _round_trip(echo: ServerProcess) -> float:
     letter = LoadDevice("nobody").letter(bytes(192))
     await run.add(echo, [line], [anonymous(letter)], ALONE, 1)
     line.close()
-    return run.p50[0]
+    return run.p50
 
 
 def _crypto() -> float:

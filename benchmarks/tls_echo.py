@@ -41,15 +41,20 @@ class Echo(asyncio.BufferedProtocol):
             self._transport.write(ANSWER * count)
 
 
+def write_certificate(path: Path) -> None:
+    """A certificate of today with its key, as our server has one."""
+    now = int(time.time())
+    leaf = LeafCertificate.make(now, now + 86_400)
+    path.write_text(leaf.secret.decode() + ssl.DER_cert_to_PEM_cert(leaf.certificate))
+
+
 def context() -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.set_alpn_protocols(["hushpost/3"])
-    now = int(time.time())
-    leaf = LeafCertificate.make(now, now + 86_400)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "certificate.pem"
-        path.write_text(leaf.secret.decode() + ssl.DER_cert_to_PEM_cert(leaf.certificate))
+        write_certificate(path)
         made.load_cert_chain(path)
     return made
 

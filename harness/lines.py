@@ -8,7 +8,7 @@ import ssl
 import struct
 import time
 from collections import deque
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import msgspec
 
@@ -45,6 +45,13 @@ def tls() -> ssl.SSLContext:
     return context
 
 
+class Sends(Protocol):
+    """What a line sends, again and again."""
+
+    def frame(self, number: int) -> bytes:
+        """The bytes of the next one."""
+
+
 class Template:
     """The frame of one send, in which number and envelope id are replaced."""
 
@@ -79,7 +86,7 @@ class Line(asyncio.BufferedProtocol):
         self.latencies: list[float] = []
 
     @classmethod
-    async def connect(cls, address: Address, context: ssl.SSLContext) -> Line:
+    async def connect(cls, address: Address, context: ssl.SSLContext) -> Self:
         loop = asyncio.get_running_loop()
         _, line = await loop.create_connection(cls, *address, ssl=context, server_hostname="")
         return line
@@ -92,7 +99,7 @@ class Line(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._loading:
-            self._count(_scratch[:nbytes])
+            self.count(nbytes)
             return
         self.wire.receive_data(_scratch[:nbytes])
         while (message := self.wire.next_event()) is not None:
@@ -141,7 +148,7 @@ class Line(asyncio.BufferedProtocol):
             await self.ask(Registered, device.register(invite))
         await self.ask(Authenticated, device.authenticate(hello, certificate, nonce))
 
-    async def load(self, template: Template, count: int, in_flight: int) -> None:
+    async def load(self, template: Sends, count: int, in_flight: int) -> None:
         """Send `count`, never more than `in_flight` unanswered, and note how long each took."""
         self._template = template
         self._loading = True
@@ -152,7 +159,7 @@ class Line(asyncio.BufferedProtocol):
         await self._done
         self._loading = False
 
-    def pour(self, template: Template, due: float) -> None:
+    def pour(self, template: Sends, due: float) -> None:
         """Send one, whatever is unanswered; how long it took is counted from when it was due."""
         if not self._loading:
             self._loading, self._number, self._left = True, 0, 0
@@ -179,27 +186,38 @@ class Line(asyncio.BufferedProtocol):
         self._begun.extend([time.perf_counter()] * count)
         self.transport.write(b"".join(frames))
 
-    def _count(self, view: memoryview) -> None:
-        """How many answers these are; the sends of one connection are answered in their order."""
-        data = self._tail + view
+    def count(self, nbytes: int) -> None:
+        """Look how many answers came in; the sends of one connection are answered in their order."""
+        data, now = self._tail + _scratch[:nbytes], time.perf_counter()
+        try:
+            count, end = self.answered(data)
+        except RuntimeError as error:
+            self._fail(error)
+            self.close()
+            return
+        self.latencies += [now - self._begun.popleft() for _ in range(count)]
+        self._tail = bytes(data[end:])
+        if self._left:
+            self._send(min(count, self._left))
+        elif not self._begun and not self._done.done():
+            self._done.set_result(None)
+
+    def answered(self, data: bytes) -> tuple[int, int]:
+        """How many whole answers are there, and where the last one ends.
+
+        Raises:
+            RuntimeError: one of them is a refusal.
+        """
         at = count = 0
-        now = time.perf_counter()
         while at + ResponseHeader.SIZE <= len(data):
             _, code, size = ResponseHeader.LAYOUT.unpack_from(data, at)
             if at + ResponseHeader.SIZE + size > len(data):
                 break
             if code != Stored.CODE:
-                self._fail(RuntimeError(f"a send was answered with {code}: {bytes(data[at:])!r}"))
-                self.close()
-                return
+                raise RuntimeError(f"a send was answered with {code}: {bytes(data[at:])!r}")
             at += ResponseHeader.SIZE + size
-            self.latencies.append(now - self._begun.popleft())
             count += 1
-        self._tail = bytes(data[at:])
-        if self._left:
-            self._send(min(count, self._left))
-        elif not self._begun and not self._done.done():
-            self._done.set_result(None)
+        return count, at
 
 
 def anonymous(send: SendEnvelope) -> Template:

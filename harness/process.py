@@ -80,11 +80,6 @@ class ServerProcess:
         assert self._child.stdout is not None
         return self._child.stdout.readline().rstrip("\n")
 
-    def line(self) -> str:
-        """The next line of its stdout, which it must have written or be about to."""
-        assert self._child.stdout is not None
-        return self._child.stdout.readline().rstrip("\n")
-
     @property
     def host_port(self) -> str:
         return f"{self.address[0]}:{self.address[1]}"
@@ -117,6 +112,10 @@ class ServerProcess:
     def resident_mb(self) -> float:
         """Memory now."""
         return self._status("VmRSS")
+
+    def own_mb(self) -> float:
+        """Memory now, without what it maps of files."""
+        return self._status("RssAnon")
 
     def peak_mb(self) -> float:
         """The most memory so far."""

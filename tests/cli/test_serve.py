@@ -72,7 +72,7 @@ def certificate(address: tuple[str, int]) -> bytes:
 def test_a_first_run_prints_one_link_and_later_ones_do_not(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with ServerProcess(post_server(data)) as server:
-        link = parse_link(server.line().rpartition(" ")[2])
+        link = parse_link(server.next_line().rpartition(" ")[2])
         assert isinstance(link, JoinLink)
         assert (link.host, link.port) == server.address
         first = certificate(server.address)
@@ -89,7 +89,7 @@ def test_an_open_server_prints_a_link_that_lets_everybody_in(tmp_path: Path, she
     for name in ("ann", "ben"):
         with ServerProcess(post_server(data, "--open", port=port)) as server:
             port = server.address[1]
-            link = server.line().rpartition(" ")[2]
+            link = server.next_line().rpartition(" ")[2]
             assert asked(data, "invitations") == [], "nobody needs one"
             Member(shell, tmp_path / name, name).join(link)
     assert len(list_of(asked(data, "accounts"))) == 2
@@ -288,7 +288,7 @@ def test_root_on_a_public_address_is_refused(tmp_path: Path) -> None:
     assert failure.code == ExitCode.USAGE
     assert "--allow-root" in failure.complaint
     with ServerProcess([*post_server(tmp_path / "data"), *public, "--allow-root"]) as server:
-        link = parse_link(server.line().rpartition(" ")[2])
+        link = parse_link(server.next_line().rpartition(" ")[2])
         assert (link.host, link.port) == ("post.example.org", 4747)
 
 
@@ -299,7 +299,7 @@ def test_settings_file_metrics_and_classic_beside(tmp_path: Path) -> None:
     )
     data = tmp_path / "data"
     with ServerProcess(post_server(data, "--config", str(config))) as server:
-        line = server.line()
+        line = server.next_line()
         assert line.startswith("classic protocol on 127.0.0.1:")
         assert (data / "classic" / "server.db").exists()
         certificate(server.address)
