@@ -12,6 +12,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import mean, median
@@ -90,7 +91,7 @@ async def _texts(folder: Path) -> list[Row]:
         to_bob = await ends.meet(server.next_line().rpartition(" ")[2])
         live = await _live(ends, to_bob)
         disk = [_disk(folder / "disk", pages) for pages in live.pages]
-        turn, crypto = await _round_trip(echo), _crypto()
+        turn, hop, crypto = await _round_trip(echo), _threads(), _crypto()
         drains, writes, accepts = [], [], []
         for _ in range(DRAINS):
             async with Client.open(ends.alice) as alice:
@@ -106,6 +107,7 @@ async def _texts(folder: Path) -> list[Row]:
         Row(f"the disk alone: {live.pages[0]:.0f} pages, the sender's of one text", disk[0], "ms"),
         Row(f"the disk alone: {live.pages[1]:.0f} pages, the receiver's", disk[1], "ms"),
         Row("a bare TLS round trip", turn, "ms"),
+        Row("from one thread to another and back", hop, "ms"),
         Row("the cryptography of one text alone, both sides", crypto, "ms"),
         at_least(f"drain of {WAITING:,}", median(drains), 3_000, "/s"),
         Row(f"send(), {WAITING:,} texts, one after the other", median(writes), "/s"),
@@ -265,6 +267,17 @@ async def _round_trip(echo: ServerProcess) -> float:
     await run.add(echo, [line], [anonymous(letter)], ALONE, 1)
     line.close()
     return run.p50
+
+
+def _threads() -> float:
+    """Milliseconds to have another thread do nothing, and hear of it: each side does so for each commit."""
+    took = []
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(ALONE):
+            begun = time.perf_counter()
+            pool.submit(int).result()
+            took.append(time.perf_counter() - begun)
+    return median(took) * 1e3
 
 
 def _crypto() -> float:
