@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 from pathlib import Path
@@ -13,7 +14,7 @@ from hushpost.client.threads import Check
 from hushpost.client.transfers import receiving
 from hushpost.client.transfers.finishing import Note
 from hushpost.client.transfers.naming import Place
-from hushpost.client.transfers.partial import NoRoom
+from hushpost.client.transfers.partial import NoRoom, PartialFile
 from hushpost.client.values import TransferState
 from hushpost.crypto.filelayout import PART
 from hushpost.errors import Unreachable, UsageError
@@ -53,6 +54,31 @@ async def test_what_another_put_under_the_name_is_never_taken_for_the_file(
     assert content_of(got) == source.read_bytes()
     assert wanted.read_text() == "mine"
     assert left_over(pair.inbox()) == []
+
+
+async def test_what_an_attempt_left_elsewhere_is_gone_before_it_is_forgotten(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or, where the next one breaks off at once, nobody would ever know of it again."""
+    sent = await pair.send(pair.file(4 * PART))
+    other = pair.folder / "other"
+    other.mkdir()
+    begun = asyncio.Event()
+    getting = asyncio.ensure_future(
+        pair.bob.receive_file(sent.id, pair.inbox(), progress=lambda _: begun.set())
+    )
+    await in_time(begun.wait())
+    getting.cancel()
+    await asyncio.wait([getting])
+    assert len(left_over(pair.inbox())) == 1
+
+    def failing(path: Path, size: int) -> PartialFile:
+        raise OSError(errno.EIO, "the disk has failed")
+
+    monkeypatch.setattr(PartialFile, "create", failing)
+    with pytest.raises(OSError, match="failed"):
+        await in_time(pair.bob.receive_file(sent.id, other))
+    assert left_over(pair.inbox()) == left_over(other) == []
 
 
 async def test_cancelling_what_is_just_getting_its_name(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ class Fetcher:
         return await asyncio.to_thread(was_finished, *places, download.stamp)
 
     async def _opened(self, download: Offered, place: Place, offer: FileOffer) -> Opened:
-        """The partial file of before, if it is in this folder, or a new one; then that of before goes."""
+        """The partial file of before, if it is in this folder; or a new one, and that of before is gone."""
         folder = place.folder
         boot = await asyncio.to_thread(boot_id)
         known = Path(download.partial) if download.partial else None
@@ -142,13 +142,12 @@ class Fetcher:
                 await asyncio.to_thread(check_room, folder, left + packed)
                 return Opened(file, have)
         await asyncio.to_thread(check_room, folder, offer.size + packed)
+        if known is not None:  # while it is still known where it is
+            await asyncio.to_thread(discard, known)
         path = partial_in(folder)
         places = place.target, os.fspath(path)
         await self._ctx.change(lambda t: t.downloads.begun(download, *places, boot))
-        made = await asyncio.to_thread(PartialFile.create, path, offer.size)
-        if known is not None:
-            await asyncio.to_thread(discard, known)
-        return Opened(made, frozenset())
+        return Opened(await asyncio.to_thread(PartialFile.create, path, offer.size), frozenset())
 
     async def _ended(self, download: Offered, state: TransferState, why: str = "") -> None:
         about = download.message, download.contact, Direction.RECEIVED, state, why
