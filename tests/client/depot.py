@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from blake3 import blake3
+
 from hushpost.crypto.primitives import sha256
 from hushpost.errors import BlobConflict, BlobIncomplete, UnknownBlob
 from hushpost.wire.limits import PART_SIZE
@@ -87,7 +89,7 @@ class Depot:
                 blob = self.find(request.blob, request.read_token)
                 self.got.append(request.index)
                 part = self.twist_part(blob, request.index, blob.parts[request.index])
-                return PartContent(number, len(part), sha256(part)), part[request.offset :]
+                return PartContent(number, len(part), blake3(part).digest()), part[request.offset :]
             case ReleaseBlob():
                 blob = self.find(request.blob)
                 blob.releases -= {sha256(token) for token in request.release_tokens}
@@ -106,5 +108,5 @@ class Depot:
     def status(self, request: GetBlobStatus) -> BlobStatus:
         blob = self.find(request.blob, request.read_token)
         numbers = range(request.first, min(request.first + request.limit, blob.count))
-        digests = [sha256(blob.parts[each]) if each in blob.parts else b"" for each in numbers]
+        digests = [blake3(blob.parts[each]).digest() if each in blob.parts else b"" for each in numbers]
         return BlobStatus(request.number, blob.size, blob.count, len(blob.parts), blob.committed, digests)

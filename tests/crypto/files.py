@@ -48,7 +48,7 @@ def sealed_parts(size: int) -> tuple[bytes, ...]:
 
 
 def digests(size: int) -> tuple[PartDigest, ...]:
-    return tuple(PartDigest(sha256(part)) for part in sealed_parts(size))
+    return tuple(PartDigest.of(part) for part in sealed_parts(size))
 
 
 def chunk(number: int) -> slice:

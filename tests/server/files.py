@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from blake3 import blake3
+
 from hushpost.ids import BlobId, FixedBytes
 from hushpost.stores.base import parts_of
 from hushpost.wire.limits import PART_SIZE
@@ -61,7 +63,7 @@ class File:
         return CreateBlob(0, self.blob, size, self.read.hash, [each.hash for each in self.releases])
 
     def put(self, index: int, digest: bytes | None = None) -> PutPart:
-        return PutPart(0, self.blob, index, digest or sha256(self.part(index)).digest())
+        return PutPart(0, self.blob, index, digest or blake3(self.part(index)).digest())
 
     def commit(self, size: int | None = None) -> CommitBlob:
         return CommitBlob(0, self.blob, len(self.content) if size is None else size)
@@ -92,6 +94,6 @@ class File:
         for index in range(self.count):
             answer = await client.expect(PartContent, self.get(index))
             assert answer.size == len(client.data) == len(self.part(index))
-            assert answer.digest == sha256(client.data).digest()
+            assert answer.digest == blake3(client.data).digest()
             got += client.data
         return got

@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 import pytest
+from blake3 import blake3
 
 from hushpost.ids import TokenHash
 from hushpost.server.identity import ServerIdentity
@@ -77,7 +77,7 @@ class TestUpAndDown:
                 3,
                 True,
             )
-            assert state.digests == [sha256(data).digest() for _, data in file.parts()]
+            assert state.digests == [blake3(data).digest() for _, data in file.parts()]
             waiting = await bob.expect(BlobReleased, file.release(file.releases[0]))
             assert waiting.waiting == 1
             assert (await bob.expect(BlobReleased, file.release())).waiting == 0
@@ -171,7 +171,7 @@ class TestAttacks:
             mine = msgspec.structs.replace(file.create(), read_hash=Token.random().hash)
             assert refusal(await bob.ask(mine)) == (ErrorCode.BLOB_CONFLICT, None)
             other = noise(999)
-            put = file.put(0, sha256(other).digest())
+            put = file.put(0, blake3(other).digest())
             assert refusal(await bob.put(put, other)) == (ErrorCode.BLOB_CONFLICT, None)
             assert refusal(await bob.ask(file.commit(999)))[0] == ErrorCode.BLOB_CONFLICT
             assert await file.download(bob) == file.content

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Self
 
+from blake3 import blake3
+
 from hushpost.crypto.faults import FileFault
 from hushpost.crypto.filelayout import NONCE_SIZE, FileLayout
 from hushpost.crypto.identity.keys import Fingerprint
 from hushpost.crypto.layout import u64
-from hushpost.crypto.primitives import Label, Secret, digest, equal, sha256
+from hushpost.crypto.primitives import Buffer, Label, Secret, digest, equal, sha256
 from hushpost.errors import FileError
 from hushpost.ids import FixedBytes, TokenHash
 
@@ -54,9 +56,14 @@ class PartNonce(FixedBytes):
 
 
 class PartDigest(Fingerprint):
-    """SHA-256 of a whole sealed part, nonce and all."""
+    """BLAKE3 of a whole sealed part, nonce and all."""
 
     __slots__ = ()
+
+    @classmethod
+    def of(cls, sealed: Buffer) -> Self:
+        """Of one that is there as a whole."""
+        return cls(blake3(sealed).digest())
 
 
 class FileDigest(Fingerprint):

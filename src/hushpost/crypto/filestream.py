@@ -11,10 +11,11 @@ tag. Normative text: docs/spec/files.md.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn, Self
+
+from blake3 import blake3
 
 from hushpost.crypto.faults import FileFault
 from hushpost.crypto.filekeys import FileKey, PartDigest, PartNonce
@@ -35,7 +36,7 @@ class _Chunks:
         self.cipher = ChunkCipher(Secret(derived))
         self.part = part
         self.done = 0
-        self._hash = hashlib.sha256(nonce)
+        self._hash = blake3(nonce)
 
     @property
     def left(self) -> int:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import uvloop
+from blake3 import blake3
 
 from hushpost.errors import BlobConflict, IdTaken, NameTaken
 from hushpost.ids import AccountId, BlobId, DeviceId, TokenHash
@@ -49,7 +50,7 @@ def say(*words: object) -> None:
 async def put(parts: Parts, blob: BlobId, index: int, count: int) -> bool:
     """False if it was there."""
     data = memoryview(content(blob, index, count))
-    writer = await parts.begin_part(blob, index, sha256(data).digest(), len(data))
+    writer = await parts.begin_part(blob, index, blake3(data).digest(), len(data))
     if writer is None:
         return False
     for start in range(0, len(data), 1 << 20):

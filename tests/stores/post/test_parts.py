@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from hashlib import sha256
 
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,7 +51,7 @@ def new_blob(size: int = len(WHOLE), releases: tuple[TokenHash, ...] = RELEASES)
 
 async def put(parts: Parts, blob: NewBlob, index: int, content: bytes, piece: int = 1 << 20) -> bool:
     """Put one part in pieces; False if it was there."""
-    writer = await parts.begin_part(blob.id, index, sha256(content).digest(), len(content))
+    writer = await parts.begin_part(blob.id, index, blake3(content).digest(), len(content))
     if writer is None:
         return False
     for start in range(0, len(content), piece):
@@ -82,7 +82,7 @@ async def content_of(parts: Parts, blob: NewBlob, index: int = 0, piece: int = 1
     while count := await parts.read_part(part, len(got), buffer):
         got += buffer[:count]
     assert len(got) == part.size
-    assert sha256(got).digest() == part.digest
+    assert blake3(got).digest() == part.digest
     return bytes(got)
 
 
@@ -155,7 +155,7 @@ class TestPutting:
     async def test_f2_not_what_the_digest_says(self, parts: Parts, alice: Person, content: bytes) -> None:
         blob = new_blob(100)
         await parts.create(alice.id, blob)
-        writer = await parts.begin_part(blob.id, 0, sha256(SMALL).digest(), len(SMALL))
+        writer = await parts.begin_part(blob.id, 0, blake3(SMALL).digest(), len(SMALL))
         assert writer is not None
         with pytest.raises(BadDigest):
             await write_all(writer, content)
@@ -166,7 +166,7 @@ class TestPutting:
     async def test_f2_after_a_part_that_was_given_up(self, parts: Parts, alice: Person) -> None:
         blob = new_blob(len(SMALL))
         await parts.create(alice.id, blob)
-        writer = await parts.begin_part(blob.id, 0, sha256(SMALL).digest(), len(SMALL))
+        writer = await parts.begin_part(blob.id, 0, blake3(SMALL).digest(), len(SMALL))
         assert writer is not None
         await writer.write([memoryview(SMALL)[:9]])
         await writer.abandon()
@@ -194,10 +194,10 @@ class TestPutting:
         """The connection of the first may be dead, and the server cannot know."""
         blob, other = new_blob(len(SMALL)), SMALL[::-1]
         await parts.create(alice.id, blob)
-        first = await parts.begin_part(blob.id, 0, sha256(other).digest(), len(other))
+        first = await parts.begin_part(blob.id, 0, blake3(other).digest(), len(other))
         assert first is not None
         await first.write([memoryview(other)[:9]])
-        second = await parts.begin_part(blob.id, 0, sha256(SMALL).digest(), len(SMALL))
+        second = await parts.begin_part(blob.id, 0, blake3(SMALL).digest(), len(SMALL))
         assert second is not None
         with pytest.raises(BlobConflict):
             await first.write([memoryview(other)[9:]])
@@ -260,7 +260,7 @@ class TestCommitting:
         blob = new_blob(3 * PART_SIZE)
         await parts.create(alice.id, blob)
         await put(parts, blob, 1, FULL)
-        digest = sha256(FULL).digest()
+        digest = blake3(FULL).digest()
         state = await parts.state(blob.id, READ, 0, 99)
         assert (state.size, state.present, state.committed) == (3 * PART_SIZE, 1, False)
         assert state.digests == (None, digest, None)
@@ -333,7 +333,7 @@ class TestGoing:
     async def test_f5_while_a_part_is_coming(self, parts: Parts, alice: Person) -> None:
         blob = new_blob(len(SMALL))
         await parts.create(alice.id, blob)
-        writer = await parts.begin_part(blob.id, 0, sha256(SMALL).digest(), len(SMALL))
+        writer = await parts.begin_part(blob.id, 0, blake3(SMALL).digest(), len(SMALL))
         assert writer is not None
         await writer.write([memoryview(SMALL)[:9]])
         assert await parts.release(alice.id, blob.id, RELEASES) == 0

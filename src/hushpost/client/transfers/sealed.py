@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -101,7 +100,7 @@ class SpooledParts:
             read_fully(handle, 0, into[: part.sealed_size])
         finally:
             os.close(handle)
-        digest = PartDigest(hashlib.sha256(into[: part.sealed_size]).digest())
+        digest = PartDigest.of(into[: part.sealed_size])
         if digest not in self._records.of(part.index):
             raise SourceChanged
         return digest

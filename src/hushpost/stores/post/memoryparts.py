@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
+
+from blake3 import blake3
 
 from hushpost.errors import BadDigest, BlobConflict, BlobIncomplete, UnknownBlob
 from hushpost.ids import AccountId, BlobId, TokenHash
@@ -110,7 +111,7 @@ class MemoryParts:
             await other.abandon()
         found = self._find(blob)
         known = found.parts.get(index)
-        if known is not None and sha256(known).digest() == digest:
+        if known is not None and blake3(known).digest() == digest:
             return None
         if known is not None or found.committed:
             raise BlobConflict("another part is there")
@@ -159,7 +160,7 @@ class MemoryParts:
         found = self._find(blob)
         blobrules.check_token(found.new.read, read)
         asked = range(first, min(first + limit, parts_of(found.size)))
-        digests = [sha256(found.parts[k]).digest() if k in found.parts else None for k in asked]
+        digests = [blake3(found.parts[k]).digest() if k in found.parts else None for k in asked]
         return BlobState(found.size, len(found.parts), found.committed, tuple(digests))
 
     async def find_part(self, blob: BlobId, read: TokenHash, index: int) -> StoredPart:
@@ -168,7 +169,7 @@ class MemoryParts:
         if not found.committed or index not in found.parts:
             raise UnknownBlob("there is no such part")
         content = found.parts[index]
-        return StoredPart(blob, index, len(content), sha256(content).digest())
+        return StoredPart(blob, index, len(content), blake3(content).digest())
 
     async def read_part(self, part: StoredPart, offset: int, buffer: memoryview) -> int:
         content = self._find(part.blob).parts[part.index][offset:]
@@ -204,7 +205,7 @@ class _Writer:
     async def finish(self) -> None:
         self._check()
         self._over = True
-        if len(self._content) != self._size or sha256(self._content).digest() != self._digest:
+        if len(self._content) != self._size or blake3(self._content).digest() != self._digest:
             raise BadDigest("the part is not what its digest says")
         self._parts.keep(self._blob, self._index, bytes(self._content))
 

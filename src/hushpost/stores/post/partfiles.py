@@ -10,8 +10,9 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from pathlib import Path
+
+from blake3 import blake3
 
 from hushpost.errors import StoreFailed
 from hushpost.ids import BlobId
@@ -30,12 +31,12 @@ _NAME = re.compile(r"[0-9a-f]{32}")
 
 
 class PartDigester:
-    """SHA-256 of a part, as it is written."""
+    """BLAKE3 of a part, as it is written."""
 
     __slots__ = ("_hash", "size")
 
     def __init__(self) -> None:
-        self._hash = sha256()
+        self._hash = blake3()
         self.size = 0
 
     def update(self, pieces: Sequence[memoryview]) -> None:

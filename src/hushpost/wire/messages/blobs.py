@@ -57,7 +57,7 @@ class PutPart(RequestMessage, frozen=True):
 
     Attributes:
         index: counted from 0.
-        digest: SHA-256 of the data.
+        digest: BLAKE3 of the data.
     """
 
     CODE: ClassVar[int] = 121
@@ -147,7 +147,7 @@ class PartContent(ResponseMessage, frozen=True):
 
     Attributes:
         size: bytes of the whole part.
-        digest: SHA-256 of the whole part.
+        digest: BLAKE3 of the whole part.
     """
 
     CODE: ClassVar[int] = 1124
