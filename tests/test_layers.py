@@ -24,7 +24,7 @@ ROWS = (
     {"stores", "settings"},
     {"wire", "crypto", "sql"},
     {"ids", "names", "filenames", "untrusted"},
-    {"errors", "invisible"},
+    {"errors", "invisible", "directio"},
 )
 """A name imports only from rows below its own; the names of one row do not import each other."""
 
@@ -69,6 +69,7 @@ BANNED = {"sqlite3"}
 RANDOMNESS = {"os", "secrets", "uuid"}
 
 HOMES = {
+    "blake3": ("crypto.filekeys", "crypto.filestream", "stores.post"),
     "cryptography": ("crypto.primitives", "classic.crypto"),
     "keyring": ("client.keychain",),
     "nats": ("stores.jetstream",),

@@ -148,13 +148,18 @@ class PartOpener:
 
     However the stream is cut, the same is released and the same check fails. A failure is final: every later
     call raises it again. Less than a chunk of the stream is kept.
+
+    Args:
+        into: the chunks are put together here, `part.chunks` times 65,536 bytes; without it, each takes the
+            place of the one before.
     """
 
-    def __init__(self, key: FileKey, blob: BlobId, part: Part) -> None:
+    def __init__(self, key: FileKey, blob: BlobId, part: Part, into: memoryview | None = None) -> None:
         self._state: _Unbegun | _Chunks | FileFault = _Unbegun(key, blob, part)
         self._held = bytearray(SEALED_CHUNK)
         self._held_size = 0
-        self._plain = bytearray(CHUNK)
+        self._plain = memoryview(bytearray(CHUNK)) if into is None else into
+        self._step = 0 if into is None else CHUNK
 
     def feed(self, data: Buffer) -> Iterator[memoryview]:
         """The true bytes of each chunk that is complete now, in their order. Go through all of them.
@@ -178,8 +183,8 @@ class PartOpener:
                 return
             if isinstance(state, _Unbegun):
                 self._state = _Chunks(state.key, state.blob, state.part, PartNonce(bytes(piece)))
-            elif true := self._open(state, piece):
-                with memoryview(self._plain)[:true].toreadonly() as chunk:
+            elif chunk := self._open(state, piece):
+                with chunk:
                     yield chunk
 
     def finish(self) -> PartDigest:
@@ -202,19 +207,24 @@ class PartOpener:
         self._held_size = end % size
         return memoryview(self._held)[: 0 if self._held_size else size], rest[end - begin :]
 
-    def _open(self, chunks: _Chunks, sealed: memoryview) -> int:
-        """Decrypt and check a chunk into `_plain`; how many of its bytes are the file's."""
-        true = chunks.true
+    def _open(self, chunks: _Chunks, sealed: memoryview) -> memoryview:
+        """Decrypt and check a chunk in its place; those of its bytes that are the file's."""
+        true, begin = chunks.true, chunks.done * self._step
+        plain = self._plain[begin : begin + CHUNK]
         try:
-            chunks.cipher.unseal(chunks.nonce, sealed, self._plain)
+            chunks.cipher.unseal(chunks.nonce, sealed, plain)
         except Undecryptable:
-            self._fail(FileFault.CHUNK)
-        if true < CHUNK and not self._plain.endswith(_ZEROS[true:]):
-            self._fail(FileFault.PADDING)
+            self._drop(plain, FileFault.CHUNK)
+        if true < CHUNK and plain[true:].tobytes() != _ZEROS[true:]:
+            self._drop(plain, FileFault.PADDING)
         chunks.count(sealed)
-        return true
+        return plain[:true].toreadonly()
+
+    def _drop(self, plain: memoryview, fault: FileFault) -> NoReturn:
+        """What did not pass is not left lying about."""
+        plain[:] = _ZEROS
+        self._fail(fault)
 
     def _fail(self, fault: FileFault) -> NoReturn:
         self._state = fault
-        self._plain[:] = _ZEROS  # what did not pass is not left lying about
         raise FileError(fault)

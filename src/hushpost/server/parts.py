@@ -16,6 +16,7 @@ from typing import Protocol
 
 import structlog
 
+from hushpost.directio import aligned_buffer
 from hushpost.errors import StoreError, StoreFailed
 from hushpost.ids import BlobId
 from hushpost.server.refusals import BUSY_SECONDS, Refusal
@@ -85,7 +86,7 @@ class PartBuffers:
     def take(self) -> memoryview:
         """One of them."""
         self.lent += 1
-        return self._free.pop() if self._free else memoryview(bytearray(BUFFER_SIZE))
+        return self._free.pop() if self._free else aligned_buffer(BUFFER_SIZE)
 
     def give(self, buffer: memoryview) -> None:
         """It is free again."""

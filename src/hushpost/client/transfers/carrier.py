@@ -141,13 +141,13 @@ class Carrier:
         return self._answer(answer)
 
     def put(self, request: PutPart, data: memoryview, moved: Callable[[int], None]) -> None:
-        """Send a part, and wait until the server has it on its disk.
+        """Send a part, whose buffer is free then. `settle` must follow before anything else.
 
         Args:
             moved: told of the bytes as they leave.
 
         Raises:
-            As `ask`.
+            Unreachable.
         """
         self._send(self._wire.send(self._numbered(request), len(data)))
         for at in range(0, len(data), PIECE):
@@ -155,6 +155,13 @@ class Carrier:
             self._send(piece)
             self._wire.wrote(len(piece))
             moved(len(piece))
+
+    def settle(self) -> None:
+        """Wait until the server has the part that was put on its disk.
+
+        Raises:
+            As `ask`.
+        """
         self._answer(PartPut)
 
     def get(self, request: GetPart) -> Iterator[memoryview]:

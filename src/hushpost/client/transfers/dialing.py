@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -64,6 +66,13 @@ class Crew:
     def _abort(self) -> None:
         for carrier in self.carriers:
             carrier.abort()
+
+
+def taken(waiting: deque[int]) -> Iterator[int]:
+    """One after the other of those that nobody else has taken."""
+    with contextlib.suppress(IndexError):
+        while True:
+            yield waiting.popleft()
 
 
 @asynccontextmanager

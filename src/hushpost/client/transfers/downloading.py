@@ -1,7 +1,7 @@
 """One download, from wherever it stands: parts fetched side by side, opened, verified, put in their places.
 
-Only verified chunks are written, and only into a file of another name; a part counts when its digest is that
-of the list which the offer vouches for. Normative text: docs/spec/files.md, "Reading".
+A part is written when all of it is verified, its digest as well, which is that of the list that the offer
+vouches for; and only into a file of another name. Normative text: docs/spec/files.md, "Reading".
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from hushpost.client.context import Context
 from hushpost.client.store import Offered
 from hushpost.client.threads import wait_until_ready
 from hushpost.client.transfers.carrier import Carrier
-from hushpost.client.transfers.dialing import crew
+from hushpost.client.transfers.dialing import crew, taken
 from hushpost.client.transfers.partial import PartialFile
 from hushpost.client.transfers.progress import Meter
 from hushpost.client.transfers.records import Transactions
 from hushpost.client.transfers.uploading import told_digests
 from hushpost.crypto.filekeys import PartDigests
-from hushpost.crypto.filelayout import PART, Part
+from hushpost.crypto.filelayout import CHUNK, PART, Part
 from hushpost.crypto.filestream import PartOpener
 from hushpost.crypto.offer import FileOffer
+from hushpost.directio import aligned_buffer
 from hushpost.errors import FileError
 from hushpost.wire.limits import MAX_STATUS_PARTS
 from hushpost.wire.messages import GetPart
@@ -36,9 +37,6 @@ TRIES = 3
 
 SYNC_PARTS = 16
 """Parts, 64 MB, between two times that the disk is waited for: what a power cut costs at most."""
-
-Sink = Callable[[int, memoryview], None]
-"""Takes a verified chunk, by its place in the file. The bytes are reused afterwards."""
 
 
 class Fetch:
@@ -50,31 +48,34 @@ class Fetch:
         self._digests = digests
         self._moved = moved
 
-    def part(self, carrier: Carrier, number: int, sink: Sink) -> None:
-        """All of a part, in order. What is given to the sink is verified; all of it is, when this returns.
+    def buffer(self) -> memoryview:
+        """For one part after the other."""
+        return aligned_buffer(self.layout.part(0).chunks * CHUNK)
+
+    def part(self, carrier: Carrier, part: Part, buffer: memoryview) -> memoryview:
+        """A part's true bytes, all of them verified. They stand in the buffer.
 
         Raises:
             FileError: it does not open, however often it is fetched.
         """
-        part = self.layout.part(number)
         for left in reversed(range(TRIES)):
             try:
-                self._once(carrier, part, sink)
+                self._once(carrier, part, buffer)
             except FileError:
                 if not left:
                     raise
             else:
-                return
+                break
+        return buffer[: part.true]
 
-    def _once(self, carrier: Carrier, part: Part, sink: Sink) -> None:
-        opener, done = PartOpener(self._offer.key, self._offer.blob, part), 0
+    def _once(self, carrier: Carrier, part: Part, buffer: memoryview) -> None:
+        opener, done = PartOpener(self._offer.key, self._offer.blob, part, buffer), 0
         pieces = carrier.get(GetPart(0, bytes(self._offer.blob), bytes(self._offer.read), part.index))
         try:
             for piece in pieces:
-                for chunk in opener.feed(piece):
-                    sink(part.offset + done, chunk)
-                    done += len(chunk)
-                    self._moved(len(chunk))
+                count = sum(map(len, opener.feed(piece)))
+                done += count
+                self._moved(count)
             self._digests.confirm(part.index, opener.finish())
         except FileError:
             self._moved(-done)
@@ -135,13 +136,10 @@ class Downloader:
         meter.check()
 
     def _work(self, carrier: Carrier, fetch: Fetch, waiting: deque[int]) -> None:
-        while waiting:
-            try:
-                number = waiting.popleft()
-            except IndexError:
-                return
-            fetch.part(carrier, number, self._file.write)
-            self._note(number)
+        buffer = fetch.buffer()
+        for part in map(fetch.layout.part, taken(waiting)):
+            self._file.write(part.offset, fetch.part(carrier, part, buffer))
+            self._note(part.index)
 
     def _note(self, number: int) -> None:
         """It counts from now on; for longer than this system runs, when many were synced at once."""
@@ -189,19 +187,9 @@ class Streamer:
 
     def _work(self, carrier: Carrier, fetch: Fetch, waiting: deque[int]) -> None:
         try:
-            buffer = memoryview(bytearray(min(PART, max(self._offer.size, 1))))
-            while waiting:
-                try:
-                    number = waiting.popleft()
-                except IndexError:
-                    return
-                part = fetch.layout.part(number)
-
-                def keep(offset: int, chunk: memoryview, begin: int = part.offset) -> None:
-                    buffer[offset - begin : offset - begin + len(chunk)] = chunk
-
-                fetch.part(carrier, number, keep)
-                self._write(carrier, part, buffer[: part.true])
+            buffer = fetch.buffer()
+            for part in map(fetch.layout.part, taken(waiting)):
+                self._write(carrier, part, fetch.part(carrier, part, buffer))
         except BaseException:
             with self._moved:
                 self._failed = True

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hushpost.client.store import BootId
 from hushpost.crypto.filelayout import CHUNK
+from hushpost.directio import DirectFile
 from hushpost.errors import HushpostError
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -31,9 +32,9 @@ class NoRoom(HushpostError):
 class PartialFile:
     """Open, and written by several threads at once, each at its own places."""
 
-    def __init__(self, path: Path, handle: int) -> None:
+    def __init__(self, path: Path, file: DirectFile) -> None:
         self.path = path
-        self._handle = handle
+        self._file = file
 
     @classmethod
     def create(cls, path: Path, size: int) -> PartialFile:
@@ -43,9 +44,9 @@ class PartialFile:
             OSError: it cannot be made, or is there.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        made = cls(path, os.open(path, flags, 0o666))
-        os.ftruncate(made._handle, size)
-        return made
+        handle = os.open(path, flags, 0o666)
+        os.ftruncate(handle, size)
+        return cls(path, DirectFile(handle))
 
     @classmethod
     def reopen(cls, path: Path, size: int) -> PartialFile | None:
@@ -58,27 +59,32 @@ class PartialFile:
         if not stat.S_ISREG(status.st_mode) or status.st_size != size:
             os.close(handle)
             return None
-        return cls(path, handle)
+        return cls(path, DirectFile(handle))
 
-    def write(self, offset: int, chunk: memoryview) -> None:
-        """Put bytes, at least one, into their place. Zeros take no room where nothing was written before."""
-        is_zero = not chunk[0] and chunk.tobytes() == _ZEROS[: len(chunk)]  # views compare byte by byte
-        if is_zero and self._is_zero(offset, len(chunk)):
-            return
-        while chunk:
-            count = os.pwrite(self._handle, chunk, offset)
-            offset, chunk = offset + count, chunk[count:]
+    def write(self, offset: int, data: memoryview) -> None:
+        """Put bytes into their place. Chunks of zeros take no room where nothing was written before."""
+        begin = 0
+        for at in range(0, len(data), CHUNK):
+            chunk = data[at : at + CHUNK]
+            if _is_zero(chunk) and self._is_zero(offset + at, len(chunk)):
+                self._file.write(data[begin:at], offset + begin)
+                begin = at + len(chunk)
+        self._file.write(data[begin:], offset + begin)
 
     def sync(self) -> None:
         """What was written is on the disk."""
-        os.fdatasync(self._handle)
+        os.fdatasync(self._file.handle)
 
     def close(self) -> None:
-        os.close(self._handle)
+        self._file.close()
 
     def _is_zero(self, offset: int, size: int) -> bool:
         """An attempt that failed may have left something there."""
-        return os.pread(self._handle, size, offset) == _ZEROS[:size]
+        return os.pread(self._file.handle, size, offset) == _ZEROS[:size]
+
+
+def _is_zero(chunk: memoryview) -> bool:
+    return not chunk[0] and chunk.tobytes() == _ZEROS[: len(chunk)]  # views compare byte by byte
 
 
 def check_room(folder: Path, size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 from hushpost.client.values import Progress
@@ -10,6 +11,10 @@ from hushpost.ids import MessageId
 
 Report = Callable[[Progress], None]
 """Called in the event loop, again and again. What it raises ends the transfer's run, and is raised there."""
+
+
+REPORT_SECONDS = 0.05
+"""Between two reports: to wake the event loop for each piece would cost as much as to decrypt it."""
 
 
 def silent(_: Progress) -> None:
@@ -31,23 +36,38 @@ class Meter:
         self._size = size
         self._restarted = False
         self._error: BaseException | None = None
+        self._lock = threading.Lock()
+        self._untold = 0
+        self._next = 0.0
 
     def moved(self, count: int) -> None:
         """From any thread: so many more are through; or, of a part that failed, fewer."""
-        self._loop.call_soon_threadsafe(self._moved, count)
+        with self._lock:
+            self._untold += count
+            if (now := self._loop.time()) < self._next:
+                return
+            self._next = now + REPORT_SECONDS
+        self._loop.call_soon_threadsafe(self._tell)
 
     def starts(self, carried: int, size: int | None, *, restarted: bool = False) -> None:
         """In the event loop: so many are through already."""
+        self._take()
         self._carried, self._size, self._restarted = carried, size, restarted
-        self._moved(0)
+        self._tell()
 
     def check(self) -> None:
-        """Raise what the report has raised."""
+        """In the event loop, at the end: raise what the report has raised."""
+        self._tell()
         if self._error is not None:
             raise self._error
 
-    def _moved(self, count: int) -> None:
-        self._carried = max(0, self._carried + count)
+    def _take(self) -> int:
+        with self._lock:
+            count, self._untold = self._untold, 0
+        return count
+
+    def _tell(self) -> None:
+        self._carried = max(0, self._carried + self._take())
         shown = self._carried if self._size is None else min(self._carried, self._size)
         try:
             self._report(Progress(self._name, shown, self._size, self._restarted))

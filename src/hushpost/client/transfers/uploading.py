@@ -15,11 +15,11 @@ from functools import partial
 from hushpost.client.context import Context
 from hushpost.client.store import Attempt, Upload
 from hushpost.client.transfers.carrier import Carrier
-from hushpost.client.transfers.dialing import Crew, crew
+from hushpost.client.transfers.dialing import Crew, crew, taken
 from hushpost.client.transfers.progress import Meter
 from hushpost.client.transfers.sealed import PartSource
 from hushpost.crypto.filekeys import FileDigest, PartDigest, ReadToken
-from hushpost.crypto.filelayout import PART, SEALED_PART, FileLayout
+from hushpost.crypto.filelayout import PART, FileLayout, Part
 from hushpost.errors import BlobConflict, ProtocolError, UnknownBlob
 from hushpost.ids import BlobId
 from hushpost.wire.limits import MAX_STATUS_PARTS
@@ -79,19 +79,24 @@ class Uploader:
         self._meter.check()
 
     def _work(self, carrier: Carrier, layout: FileLayout, waiting: deque[int]) -> None:
-        buffer = memoryview(bytearray(min(SEALED_PART, layout.part(0).sealed_size)))
-        while waiting:
-            try:
-                number = waiting.popleft()
-            except IndexError:
-                return
-            part = layout.part(number)
+        """A part is sealed while the server brings the one before to its disk."""
+        buffer = memoryview(bytearray(layout.part(0).sealed_size))
+        sent: Part | None = None
+        for part in map(layout.part, taken(waiting)):
             digest = self._source.sealed(part, buffer)
-            request = PutPart(0, bytes(self._attempt.blob), number, bytes(digest))
-            try:
-                carrier.put(request, buffer[: part.sealed_size], self._meter.moved)
-            except BlobConflict:
-                self._meter.moved(-part.sealed_size)  # another of ours came after all
+            if sent:
+                self._settle(carrier, sent)
+            request = PutPart(0, bytes(self._attempt.blob), part.index, bytes(digest))
+            carrier.put(request, buffer[: part.sealed_size], self._meter.moved)
+            sent = part
+        if sent:
+            self._settle(carrier, sent)
+
+    def _settle(self, carrier: Carrier, sent: Part) -> None:
+        try:
+            carrier.settle()
+        except BlobConflict:
+            self._meter.moved(-sent.sealed_size)  # another of ours came after all
 
     async def _missing(self, hands: Crew, layout: FileLayout) -> list[int]:
         """The parts that the server does not have.

@@ -1,6 +1,7 @@
-"""The content of blobs of parts: one file each, `<2 hex>/<hex id>`, with every part in its place.
+"""The content of blobs of parts: one file each, `<2 hex>/<hex id>`, with every part in a slot of its own.
 
-What of it counts is in the database, as far as parts were synced before their rows. See docs/adr/0007.
+What of it counts is in the database, as far as parts were synced before their rows. See docs/adr/0007
+and 0010.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from hushpost import directio
 from hushpost.errors import StoreFailed
 from hushpost.ids import BlobId
-from hushpost.stores.base import StoredPart
-from hushpost.stores.disk import DiskThreads, opened, read_at, sync_folder, write_at
+from hushpost.stores.base import StoredPart, parts_of
+from hushpost.stores.disk import DiskThreads, opened, sync_folder
 from hushpost.stores.room import disk_room
 from hushpost.wire.limits import PART_SIZE
 
@@ -27,7 +29,15 @@ WRITERS = 2
 SYNCERS = 2
 """Syncs at once. They keep the disk busy, while an envelope's commit has at most two parts before it."""
 
+SLOT = 4 << 20
+"""Bytes from one part's place to the next one's: a part, and a gap that takes no room. Whole blocks."""
+
 _NAME = re.compile(r"[0-9a-f]{32}")
+
+
+def extent(size: int) -> int:
+    """Bytes of the file of a blob that has so many, all of them in their slots."""
+    return (parts_of(size) - 1) * (SLOT - PART_SIZE) + size if size else 0
 
 
 class PartDigester:
@@ -39,11 +49,10 @@ class PartDigester:
         self._hash = blake3()
         self.size = 0
 
-    def update(self, pieces: Sequence[memoryview]) -> None:
+    def update(self, piece: memoryview) -> None:
         """The next bytes."""
-        for piece in pieces:
-            self._hash.update(piece)
-            self.size += len(piece)
+        self._hash.update(piece)
+        self.size += len(piece)
 
     def digest(self) -> bytes:
         """Of everything so far."""
@@ -88,9 +97,9 @@ class PartFiles:
         await self._working.run(run)
 
     async def write(
-        self, blob: BlobId, offset: int, pieces: Sequence[memoryview], digester: PartDigester
+        self, blob: BlobId, index: int, pieces: Sequence[memoryview], digester: PartDigester
     ) -> None:
-        """Write these, and have the digester look at them. Durable only after a `sync`.
+        """Write these behind what the digester has had of this part. Durable only after a `sync`.
 
         Raises:
             BlobMissing: there is no such file.
@@ -98,9 +107,10 @@ class PartFiles:
         """
 
         def run() -> None:
-            digester.update(pieces)
-            with opened(self._path(blob), os.O_WRONLY) as file:
-                write_at(file, pieces, offset)
+            with directio.opened(self._path(blob), os.O_WRONLY) as file:
+                for piece in pieces:
+                    file.write(piece, index * SLOT + digester.size)
+                    digester.update(piece)
 
         await self._working.run(run)
 
@@ -140,16 +150,17 @@ class PartFiles:
             each.done = covered
 
     async def read(self, part: StoredPart, offset: int, buffer: memoryview) -> int:
-        """Fill the buffer as far as the part goes; how many bytes.
+        """Fill the buffer as far as the part goes; how many bytes. Behind them it may be written over, too.
 
         Raises:
             BlobMissing.
         """
-        place, wanted = part.index * PART_SIZE + offset, buffer[: max(0, part.size - offset)]
+        wanted = min(len(buffer), max(0, part.size - offset))
+        blocks = buffer[: -(-wanted // directio.BLOCK) * directio.BLOCK]
 
         def run() -> int:
-            with opened(self._path(part.blob), os.O_RDONLY) as file:
-                return read_at(file, wanted, place)
+            with directio.opened(self._path(part.blob), os.O_RDONLY) as file:
+                return min(file.read(blocks, part.index * SLOT + offset), wanted)
 
         return await self._working.run(run)
 

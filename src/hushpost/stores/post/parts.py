@@ -14,9 +14,8 @@ from hushpost.stores import blobrules
 from hushpost.stores.base import BlobState, NewBlob, PartWriter, StoredPart, parts_of
 from hushpost.stores.engine import Engine
 from hushpost.stores.post import blobs
-from hushpost.stores.post.partfiles import PartDigester, PartFiles
+from hushpost.stores.post.partfiles import PartDigester, PartFiles, extent
 from hushpost.stores.post.tables import PostTables
-from hushpost.wire.limits import PART_SIZE
 
 T = TypeVar("T")
 Place = tuple[BlobId, int]
@@ -87,10 +86,9 @@ class PostParts:
             return None
         return writer
 
-    async def store(self, place: Place, offset: int, pieces: Sequence[memoryview], to: PartDigester) -> None:
-        """For `_Writer`: write a piece of a part."""
-        blob, index = place
-        await _known(self._files.write(blob, index * PART_SIZE + offset, pieces, to))
+    async def store(self, place: Place, pieces: Sequence[memoryview], to: PartDigester) -> None:
+        """For `_Writer`: write the next pieces of a part."""
+        await _known(self._files.write(*place, pieces, to))
 
     async def note(self, place: Place, digest: bytes, size: int) -> None:
         """For `_Writer`: the part is written; make it count."""
@@ -143,10 +141,9 @@ class _Writer:
     async def write(self, pieces: Sequence[memoryview]) -> None:
         async with self._working:
             self._check()
-            offset = self._digester.size
-            if offset + sum(map(len, pieces)) > self._size:
+            if self._digester.size + sum(map(len, pieces)) > self._size:
                 raise BadDigest("the part is longer than was announced")
-            await self._parts.store(self._place, offset, pieces, self._digester)
+            await self._parts.store(self._place, pieces, self._digester)
 
     async def finish(self) -> None:
         async with self._working:
@@ -180,9 +177,9 @@ async def _known(work: Awaitable[T]) -> T:
 
 
 def _all(db: sql.Connection) -> list[tuple[BlobId, int]]:
-    """All blobs, and how long their content is at least."""
+    """All blobs, and how long their files are at least."""
     rows = db.execute("SELECT id, iif(committed, size, 0) FROM blob WHERE ends <> ?", (blobs.GOING,))
-    known = [(BlobId(raw), int(size)) for raw, size in rows]
+    known = [(BlobId(raw), extent(size)) for raw, size in rows]
     return known + [(blob, -1) for blob in _going(db)]
 
 

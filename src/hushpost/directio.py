@@ -1,0 +1,102 @@
+"""Reading and writing that goes past the system's page cache, for bytes that nobody wants again soon.
+
+Filling the cache with them costs more than the disk does: in a virtual machine, whose memory has to be found
+first, many times as much; and everything else is pushed out of it. What cannot go past it (a file system
+that does not know how, bytes that begin or end within a block) goes through it, and the kernel keeps both in
+step.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+BLOCK = 4096
+"""Bytes. Places and sizes have to be multiples of it; some disks could do with less."""
+
+
+def aligned_buffer(size: int) -> memoryview:
+    """Zeros, of which a disk can read and to which it can write: from the beginning of a page on."""
+    return memoryview(mmap.mmap(-1, size))
+
+
+class DirectFile:
+    """An open file, for any number of threads.
+
+    Args:
+        handle: it is closed with this.
+    """
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self._direct = _reopened(handle)
+
+    def close(self) -> None:
+        """Once."""
+        os.close(self.handle)
+        if self._direct is not None:
+            os.close(self._direct)
+
+    def write(self, data: memoryview, offset: int) -> None:
+        """All of it."""
+        while data:
+            count = self._write_some(data, offset)
+            data, offset = data[count:], offset + count
+
+    def read(self, buffer: memoryview, offset: int) -> int:
+        """Fill the buffer as far as the file goes; the number of bytes."""
+        done = 0
+        while done < len(buffer):
+            count = self._read_some(buffer[done:], offset + done)
+            if not count:
+                break
+            done += count
+        return done
+
+    def _write_some(self, data: memoryview, offset: int) -> int:
+        whole = len(data) // BLOCK * BLOCK
+        if self._direct is not None and whole and not offset % BLOCK:
+            try:
+                return os.pwrite(self._direct, data[:whole], offset)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # this disk's blocks are larger, or the bytes lie badly
+                    raise
+        return os.pwrite(self.handle, data, offset)
+
+    def _read_some(self, buffer: memoryview, offset: int) -> int:
+        whole = len(buffer) // BLOCK * BLOCK
+        if self._direct is not None and whole and not offset % BLOCK:
+            try:
+                return os.preadv(self._direct, [buffer[:whole]], offset)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+        return os.preadv(self.handle, [buffer], offset)
+
+
+def _reopened(handle: int) -> int | None:
+    """The very same file, whatever has its name by now, without the page cache; None: that cannot be."""
+    access = fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE
+    try:
+        return os.open(f"/proc/self/fd/{handle}", access | os.O_DIRECT | os.O_CLOEXEC)
+    except (OSError, AttributeError):
+        return None
+
+
+@contextmanager
+def opened(path: Path, flags: int) -> Iterator[DirectFile]:
+    """One, for as long as the block lasts.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    file = DirectFile(os.open(path, flags | os.O_CLOEXEC))
+    try:
+        yield file
+    finally:
+        file.close()
