@@ -17,7 +17,7 @@ from benchmarks.report import Row, show
 from benchmarks.scale import scale
 from hushpost.crypto.filekeys import FileKey
 from hushpost.crypto.filelayout import CHUNK, PART, SEALED_CHUNK, SEALED_PART, Part
-from hushpost.crypto.filestream import PartOpener, PartSealer, seal_part
+from hushpost.crypto.filestream import PartOpener, PartSealer
 from hushpost.ids import BlobId
 
 PARTS = scale(65, 2)
@@ -42,8 +42,7 @@ class Bench:
         self._seal(number, self.part)
 
     def _seal(self, number: int, into: bytearray) -> None:
-        part = Part.inner(number)
-        seal_part(PartSealer.begin(self.key, self.blob, part), part, self.source, into)
+        PartSealer(self.key, self.blob).seal(Part.inner(number), self.source, into)
 
     def seal_apart(self, number: int) -> None:
         """For a thread of its own."""

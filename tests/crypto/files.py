@@ -10,7 +10,7 @@ from functools import lru_cache
 from hushpost.crypto.faults import FileFault
 from hushpost.crypto.filekeys import FileDigest, FileKey, PartDigest, PartDigests, PartNonce
 from hushpost.crypto.filelayout import CHUNK, NONCE_SIZE, SEALED_CHUNK, FileLayout, Part
-from hushpost.crypto.filestream import PartOpener, PartSealer, seal_part
+from hushpost.crypto.filestream import PartOpener, PartSealer
 from hushpost.crypto.layout import u32, u64
 from hushpost.crypto.primitives import ChunkCipher, Label, Secret, derive, sha256
 from hushpost.errors import FileError
@@ -38,7 +38,7 @@ def part_key(part: int, attempt: int = 1) -> Secret:
 def sealed(part: Part, size: int, attempt: int = 1) -> bytes:
     into = bytearray(part.sealed_size)
     plain = source(size)[part.offset : part.offset + part.true]
-    seal_part(PartSealer(KEY, BLOB, part, nonce(part.index, attempt)), part, plain, into)
+    PartSealer(KEY, BLOB).seal(part, plain, into, nonce(part.index, attempt))
     return bytes(into)
 
 

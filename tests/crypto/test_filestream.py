@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hushpost.crypto.faults import FileFault
 from hushpost.crypto.filekeys import FileDigest, FileKey
 from hushpost.crypto.filelayout import CHUNK, NONCE_SIZE, PART, SEALED_CHUNK, FileLayout, Part
-from hushpost.crypto.filestream import PartOpener, PartSealer, seal_part
+from hushpost.crypto.filestream import PartOpener, PartSealer
 from hushpost.crypto.primitives import ChunkCipher
 from hushpost.errors import FileError
 from tests.crypto.files import (
@@ -91,7 +91,7 @@ def test_parts_are_opened_in_any_order() -> None:
 
 def test_a_part_of_padding_alone() -> None:
     part, into = Part(67, 3, 0, last=True), bytearray(NONCE_SIZE + 3 * SEALED_CHUNK)
-    digest = seal_part(PartSealer.begin(KEY, BLOB, part), part, b"", into)
+    digest = PartSealer(KEY, BLOB).seal(part, b"", into)
     one = PartOpener(KEY, BLOB, part)
     assert everything(one.feed(into)) == b""
     assert one.finish() == digest
@@ -111,7 +111,7 @@ def test_a_part_is_its_nonce_and_its_chunks() -> None:
 def test_only_the_last_chunk_of_the_last_part_is_marked() -> None:
     for part in (Part(0, 2, 2 * CHUNK, last=False), Part(0, 2, 2 * CHUNK, last=True)):
         into = bytearray(part.sealed_size)
-        seal_part(PartSealer.begin(KEY, BLOB, part), part, source(2 * CHUNK), into)
+        PartSealer(KEY, BLOB).seal(part, source(2 * CHUNK), into)
         other = Part(0, 2, 2 * CHUNK, last=not part.last)
         one, first = PartOpener(KEY, BLOB, other), NONCE_SIZE + SEALED_CHUNK
         assert everything(one.feed(into[:first])) == source(CHUNK)
@@ -122,41 +122,30 @@ def test_only_the_last_chunk_of_the_last_part_is_marked() -> None:
 
 
 def test_every_attempt_is_sealed_under_another_nonce() -> None:
-    attempts = {PartSealer.begin(KEY, BLOB, LAST).nonce for _ in range(20)}
+    plain, into = source(SIZE), bytearray(LAST.sealed_size)
+    attempts = set()
+    for _ in range(20):
+        PartSealer(KEY, BLOB).seal(LAST, plain, into)
+        attempts.add(bytes(into[:NONCE_SIZE]))
     assert len(attempts) == 20
-
-
-def test_a_sealer_wants_what_its_part_holds() -> None:
-    sealer, into = PartSealer.begin(KEY, BLOB, LAST), bytearray(SEALED_CHUNK)
-    for wanted in (CHUNK, CHUNK, CHUNK, SIZE - 3 * CHUNK):
-        assert sealer.wants == wanted
-        for size in {wanted - 1, wanted + 1, 0, CHUNK} - {wanted}:
-            with pytest.raises(ValueError, match="more or less"):
-                sealer.seal(bytes(size), into)
-        with pytest.raises(ValueError, match="not sealed to its end"):
-            sealer.digest()
-        sealer.seal(memoryview(bytearray(wanted)), into)
-    with pytest.raises(ValueError, match="more or less"):
-        sealer.seal(b"", into)
-    sealer.digest()
 
 
 @pytest.mark.parametrize("size", [0, SIZE - 1, SIZE + 1, 4 * CHUNK])
 def test_a_whole_part_of_another_size_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="more or less"):
-        seal_part(PartSealer.begin(KEY, BLOB, LAST), LAST, bytes(size), bytearray(LAST.sealed_size))
+        PartSealer(KEY, BLOB).seal(LAST, bytes(size), bytearray(LAST.sealed_size))
 
 
 def test_a_byte_more_than_full_chunks_is_refused() -> None:
     part = Part(0, 2, 2 * CHUNK, last=False)
     with pytest.raises(ValueError, match="more or less"):
-        seal_part(PartSealer.begin(KEY, BLOB, part), part, bytes(2 * CHUNK + 1), bytearray(part.sealed_size))
+        PartSealer(KEY, BLOB).seal(part, bytes(2 * CHUNK + 1), bytearray(part.sealed_size))
 
 
-def test_a_buffer_of_another_size_is_refused() -> None:
-    for size in (0, SEALED_CHUNK - 1, SEALED_CHUNK + 1):
-        with pytest.raises(ValueError, match="buffer"):
-            PartSealer.begin(KEY, BLOB, LAST).seal(bytes(CHUNK), bytearray(size))
+@pytest.mark.parametrize("size", [0, LAST.sealed_size - 1, LAST.sealed_size + 1])
+def test_a_buffer_of_another_size_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match="buffer"):
+        PartSealer(KEY, BLOB).seal(LAST, source(SIZE), bytearray(size))
 
 
 # --- opening

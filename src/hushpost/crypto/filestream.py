@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NoReturn, Self
+from typing import NoReturn
 
 from blake3 import blake3
 
@@ -29,14 +29,13 @@ _ZEROS = bytes(CHUNK)
 
 
 class _Chunks:
-    """What sealing and opening a part have in common: its key, the count of its chunks, its digest."""
+    """What sealing and opening a part have in common: its key, and the count of its chunks."""
 
     def __init__(self, key: FileKey, blob: BlobId, part: Part, nonce: PartNonce) -> None:
         derived = derive(Label.FILE_PART, key, blob, u32(part.index), salt=nonce)
         self.cipher = ChunkCipher(Secret(derived))
         self.part = part
         self.done = 0
-        self._hash = blake3(nonce)
 
     @property
     def left(self) -> int:
@@ -53,85 +52,41 @@ class _Chunks:
         last = self.part.last and self.left == 1
         return self.done.to_bytes(11, "little") + (b"\1" if last else b"\0")
 
-    def count(self, sealed: Buffer) -> None:
-        """This chunk is through."""
-        self._hash.update(sealed)
-        self.done += 1
 
-    def digest(self) -> PartDigest:
-        return PartDigest(self._hash.digest())
-
-
+@dataclass(frozen=True, slots=True)
 class PartSealer:
-    """Encrypts one part once: `nonce` first, then `part.chunks` times `seal`, then `digest`.
+    """Encrypts the parts of a blob, in any order. It keeps nothing between them: any thread may use it."""
 
-    Attributes:
-        nonce: the first bytes of the part.
-    """
+    key: FileKey
+    blob: BlobId
 
-    def __init__(self, key: FileKey, blob: BlobId, part: Part, nonce: PartNonce) -> None:
-        """`nonce` serves once: use `begin`. Only vectors give one."""
-        self.nonce = nonce
-        self._chunks = _Chunks(key, blob, part, nonce)
-
-    @classmethod
-    def begin(cls, key: FileKey, blob: BlobId, part: Part) -> Self:
-        """One attempt. Whoever starts a part again makes another sealer."""
-        return cls(key, blob, part, PartNonce.random())
-
-    @property
-    def wants(self) -> int:
-        """How many bytes of the file the next chunk holds: 65,536, and fewer only where the file ends."""
-        return self._chunks.true
-
-    def seal(self, plain: Buffer, into: Buffer) -> None:
-        """The next chunk.
+    def seal(self, part: Part, plain: Buffer, into: Buffer, nonce: PartNonce | None = None) -> PartDigest:
+        """One attempt, under a nonce of its own.
 
         Args:
-            plain: `wants` bytes. What a whole chunk lacks becomes zeros.
-            into: 65,552 bytes, which are written over.
+            plain: the part's `true` bytes. What a whole chunk lacks becomes zeros.
+            into: gets the part: its `sealed_size` bytes are written over.
+            nonce: serves once, so only vectors give one.
 
         Raises:
-            ValueError: another size, so the source is not what it was; or no chunk is left.
+            ValueError: one of them has another size; nothing was sealed.
         """
-        chunks = self._chunks
-        if not chunks.left or len(plain) != chunks.true:
+        source, target = memoryview(plain), memoryview(into)
+        if len(source) != part.true:
             raise ValueError("the source gives more or less than this part holds")
-        if len(plain) < CHUNK:
-            plain = bytes(plain).ljust(CHUNK, b"\0")
-        chunks.cipher.seal(chunks.nonce, plain, into)
-        chunks.count(into)
-
-    def digest(self) -> PartDigest:
-        """Of the whole part.
-
-        Raises:
-            ValueError: some chunks were not sealed yet.
-        """
-        if self._chunks.left:
-            raise ValueError("the part is not sealed to its end")
-        return self._chunks.digest()
-
-
-def seal_part(sealer: PartSealer, part: Part, plain: Buffer, into: Buffer) -> PartDigest:
-    """A whole part at once.
-
-    Args:
-        sealer: of this part, and unused.
-        plain: the part's `true` bytes.
-        into: gets the part: its first `sealed_size` bytes are written over.
-
-    Raises:
-        ValueError: too little or too much of it.
-    """
-    source, target = memoryview(plain), memoryview(into)
-    if len(source) != part.true:
-        raise ValueError("the source gives more or less than this part holds")
-    target[:NONCE_SIZE] = sealer.nonce
-    for chunk in range(part.chunks):
-        at = NONCE_SIZE + chunk * SEALED_CHUNK
-        sealer.seal(source[chunk * CHUNK : (chunk + 1) * CHUNK], target[at : at + SEALED_CHUNK])
-    return sealer.digest()
+        if len(target) != part.sealed_size:
+            raise ValueError("the buffer has another size than the sealed part")
+        nonce = nonce or PartNonce.random()
+        chunks = _Chunks(self.key, self.blob, part, nonce)
+        target[:NONCE_SIZE] = nonce
+        for number in range(part.chunks):
+            chunk: Buffer = source[number * CHUNK : (number + 1) * CHUNK]
+            if len(chunk) < CHUNK:
+                chunk = bytes(chunk).ljust(CHUNK, b"\0")
+            at = NONCE_SIZE + number * SEALED_CHUNK
+            chunks.cipher.seal(chunks.nonce, chunk, target[at : at + SEALED_CHUNK])
+            chunks.done += 1
+        return PartDigest.of(target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +111,7 @@ class PartOpener:
 
     def __init__(self, key: FileKey, blob: BlobId, part: Part, into: memoryview | None = None) -> None:
         self._state: _Unbegun | _Chunks | FileFault = _Unbegun(key, blob, part)
+        self._hash = blake3()
         self._held = bytearray(SEALED_CHUNK)
         self._held_size = 0
         self._plain = memoryview(bytearray(CHUNK)) if into is None else into
@@ -170,6 +126,7 @@ class PartOpener:
             FileError: CHUNK, PADDING or TRAILING. Of the chunk that fails nothing has been yielded.
         """
         rest = memoryview(data)
+        self._hash.update(rest)
         while True:
             state = self._state
             if isinstance(state, FileFault):
@@ -196,7 +153,7 @@ class PartOpener:
         state = self._state
         if not isinstance(state, _Chunks) or state.left:
             self._fail(state if isinstance(state, FileFault) else FileFault.TRUNCATED)
-        return state.digest()
+        return PartDigest(self._hash.digest())
 
     def _cut(self, rest: memoryview, size: int) -> tuple[memoryview, memoryview]:
         """The next `size` bytes of the stream, or none as long as they are not there; and what is behind."""
@@ -217,7 +174,7 @@ class PartOpener:
             self._drop(plain, FileFault.CHUNK)
         if true < CHUNK and plain[true:].tobytes() != _ZEROS[true:]:
             self._drop(plain, FileFault.PADDING)
-        chunks.count(sealed)
+        chunks.done += 1
         return plain[:true].toreadonly()
 
     def _drop(self, plain: memoryview, fault: FileFault) -> NoReturn:

@@ -17,9 +17,10 @@ from typing import IO
 
 from hushpost.client.store import Attempt
 from hushpost.client.threads import wait_until_ready
-from hushpost.client.transfers.sealed import Records, seal_from
+from hushpost.client.transfers.sealed import Records
 from hushpost.client.transfers.sources import SourceChanged
 from hushpost.crypto.filelayout import MAX_SIZE, PART, SEALED_PART, FileLayout, Part
+from hushpost.crypto.filestream import PartSealer
 from hushpost.errors import HushpostError, UsageError
 
 
@@ -81,7 +82,7 @@ class Spooler:
         self, folder: Path, attempt: Attempt, records: Records, moved: Callable[[int], None]
     ) -> None:
         self._folder = folder
-        self._attempt = attempt
+        self._sealer = PartSealer(attempt.key, attempt.blob)
         self._records = records
         self._moved = moved
         self._sealed = memoryview(bytearray(SEALED_PART))
@@ -114,13 +115,10 @@ class Spooler:
         return size
 
     def _keep(self, part: Part, plain: memoryview) -> None:
-        def read_into(offset: int, buffer: memoryview) -> None:
-            within = offset - part.offset
-            buffer[:] = plain[within : within + len(buffer)]
-
-        digest = seal_from(read_into, self._attempt, part, self._sealed)
+        sealed = self._sealed[: part.sealed_size]
+        digest = self._sealer.seal(part, plain[: part.true], sealed)
         with (self._folder / str(part.index)).open("xb") as file:
-            file.write(self._sealed[: part.sealed_size])
+            file.write(sealed)
         self._records.keep(part.index, digest)
         self._moved(part.true)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +10,7 @@ from hushpost.client.store import Attempt, StoreThread
 from hushpost.client.transfers.records import Transactions
 from hushpost.client.transfers.sources import Source, SourceChanged, read_fully
 from hushpost.crypto.filekeys import PartDigest
-from hushpost.crypto.filelayout import CHUNK, NONCE_SIZE, SEALED_CHUNK, Part
+from hushpost.crypto.filelayout import PART, Part
 from hushpost.crypto.filestream import PartSealer
 
 
@@ -20,6 +19,9 @@ class PartSource(Protocol):
 
     def sealed(self, part: Part, into: memoryview) -> PartDigest:
         """A part, whose digest is durable when this returns.
+
+        Args:
+            into: its `sealed_size` bytes are written over.
 
         Raises:
             SourceChanged: the source is not what it was.
@@ -52,32 +54,22 @@ class FreshParts:
 
     def __init__(self, source: Source, attempt: Attempt, records: Records) -> None:
         self._source = source
-        self._attempt = attempt
+        self._sealer = PartSealer(attempt.key, attempt.blob)
         self._records = records
+        self._buffers: list[memoryview] = []
 
     def sealed(self, part: Part, into: memoryview) -> PartDigest:
-        digest = seal_from(self._source.read_into, self._attempt, part, into)
+        buffer = self._buffers.pop() if self._buffers else memoryview(bytearray(PART))
+        plain = buffer[: part.true]
+        if plain:
+            self._source.read_into(part.offset, plain)
+        digest = self._sealer.seal(part, plain, into)
+        self._buffers.append(buffer)
         self._records.keep(part.index, digest)
         return digest
 
     def check(self) -> None:
         self._source.check()
-
-
-def seal_from(
-    read_into: Callable[[int, memoryview], None], attempt: Attempt, part: Part, into: memoryview
-) -> PartDigest:
-    """A whole part, a chunk at a time."""
-    plain = memoryview(bytearray(CHUNK))
-    sealer = PartSealer.begin(attempt.key, attempt.blob, part)
-    into[:NONCE_SIZE] = sealer.nonce
-    for chunk in range(part.chunks):
-        piece = plain[: sealer.wants]
-        if piece:
-            read_into(part.offset + chunk * CHUNK, piece)
-        at = NONCE_SIZE + chunk * SEALED_CHUNK
-        sealer.seal(piece, into[at : at + SEALED_CHUNK])
-    return sealer.digest()
 
 
 class SpooledParts:
@@ -97,10 +89,10 @@ class SpooledParts:
         except OSError:
             raise SourceChanged from None
         try:
-            read_fully(handle, 0, into[: part.sealed_size])
+            read_fully(handle, 0, into)
         finally:
             os.close(handle)
-        digest = PartDigest.of(into[: part.sealed_size])
+        digest = PartDigest.of(into)
         if digest not in self._records.of(part.index):
             raise SourceChanged
         return digest

@@ -83,11 +83,12 @@ class Uploader:
         buffer = memoryview(bytearray(layout.part(0).sealed_size))
         sent: Part | None = None
         for part in map(layout.part, taken(waiting)):
-            digest = self._source.sealed(part, buffer)
+            sealed = buffer[: part.sealed_size]
+            digest = self._source.sealed(part, sealed)
             if sent:
                 self._settle(carrier, sent)
             request = PutPart(0, bytes(self._attempt.blob), part.index, bytes(digest))
-            carrier.put(request, buffer[: part.sealed_size], self._meter.moved)
+            carrier.put(request, sealed, self._meter.moved)
             sent = part
         if sent:
             self._settle(carrier, sent)
