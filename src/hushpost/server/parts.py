@@ -9,10 +9,12 @@ nobody, uploads hold up no envelope for long, and memory does not grow with the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from dataclasses import dataclass, field
-from typing import Protocol
+from queue import Empty, SimpleQueue
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -25,7 +27,10 @@ from hushpost.stores.base import Parts, PartWriter, StoredPart
 from hushpost.wire.messages import ErrorCode, PartContent, PartPut, PutPart
 
 BUFFER_SIZE = 1 << 20
-"""Bytes. Each is one job for a thread; of 256 KiB, jobs cost a fifth more, since they wait for each other."""
+"""Bytes, which are hashed and written at once."""
+
+IDLE_SECONDS = 0.02
+"""So long the thread that writes a part waits for more of it, before it does something else."""
 
 BUFFERS_KEPT = 8
 """Buffers that are kept for the next. More are lent for what comes until a connection is read no more."""
@@ -76,6 +81,13 @@ class Delivery:
     offset: int
 
 
+class Filled(NamedTuple):
+    """A buffer, and how many of its bytes have come."""
+
+    buffer: memoryview
+    used: int
+
+
 class PartBuffers:
     """The buffers of all connections."""
 
@@ -96,17 +108,22 @@ class PartBuffers:
 
 
 class _Incoming:
-    """One part on its way from a connection to the store."""
+    """One part on its way from a connection to the store.
+
+    The event loop fills buffers, and a thread of the store writes what is full, without coming back between
+    two of them as long as they come quickly.
+    """
 
     def __init__(self, traffic: Traffic, request: PutPart, size: int) -> None:
         self._traffic = traffic
         self._request = request
         self._size = size
-        self._filled: list[tuple[memoryview, int]] = []
+        self._filling: memoryview | None = None
+        self._used = 0
+        self._filled: SimpleQueue[Filled | None] = SimpleQueue()
         self._news = asyncio.Event()
         self._whole = False
         self._given_up = False
-        self._hurried = False
         self._loop = asyncio.get_running_loop()
         self.last = self._loop.time()
         self.over = False
@@ -114,31 +131,31 @@ class _Incoming:
     def take(self, data: memoryview) -> None:
         """The next bytes, which are copied."""
         while data and not self.over:
-            if not self._filled or self._filled[-1][1] == BUFFER_SIZE:
-                self._filled.append((self._traffic.lend(), 0))
-            buffer, used = self._filled[-1]
-            count = min(len(data), BUFFER_SIZE - used)
-            buffer[used : used + count] = data[:count]
-            self._filled[-1] = (buffer, used + count)
+            if self._filling is None:
+                self._filling, self._used = self._traffic.lend(), 0
+            count = min(len(data), BUFFER_SIZE - self._used)
+            self._filling[self._used : self._used + count] = data[:count]
+            self._used += count
             data = data[count:]
+            if self._used == BUFFER_SIZE:
+                self._hand_over()
         self.last = self._loop.time()
-        if self._filled and self._filled[0][1] == BUFFER_SIZE:
-            self._news.set()
 
     def hurry(self) -> None:
-        """Write what there is."""
-        self._hurried = True
+        """Write what there is, and wait for no more."""
+        self._hand_over()
+        self._filled.put(None)
         self._news.set()
 
     def end(self) -> None:
         """That was all of it."""
         self._whole = True
-        self._news.set()
+        self.hurry()
 
     def give_up(self) -> None:
         """No more of it comes."""
         self._given_up = True
-        self._news.set()
+        self.hurry()
 
     async def run(self, parts: Parts) -> PartPut:
         """Bring it into the store; the answer."""
@@ -149,39 +166,41 @@ class _Incoming:
                 await self._write(writer)
         finally:
             self.over = True
-            self._give_back(self._filled)
+            self._hand_over()
+            while not self._filled.empty():
+                if (left := self._filled.get()) is not None:
+                    self._traffic.give_back(left.buffer)
         return PartPut(request.number)
 
     async def _write(self, writer: PartWriter) -> None:
         try:
-            while not self._whole or self._filled:
+            while not self._whole or not self._filled.empty():
                 if self._given_up:
                     raise Refusal(ErrorCode.UNAVAILABLE, retry_after=BUSY_SECONDS)
                 self._news.clear()
-                filled = self._take_filled()
-                if filled:
-                    try:
-                        await writer.write([buffer[:used] for buffer, used in filled])
-                    finally:
-                        self._give_back(filled)
-                else:
+                if self._filled.empty():
                     await self._news.wait()
+                else:
+                    with contextlib.closing(self._pieces()) as pieces:
+                        await writer.write(pieces)
             await writer.finish()
         finally:
             await writer.abandon()
 
-    def _take_filled(self) -> list[tuple[memoryview, int]]:
-        """The buffers to be written now: the last one only if it is full, or there is no time to fill it."""
-        hurried = self._hurried or self._whole
-        filled, self._filled, self._hurried = self._filled, [], False
-        if filled and filled[-1][1] < BUFFER_SIZE and not hurried:
-            self._filled = [filled.pop()]
-        return filled
+    def _hand_over(self) -> None:
+        buffer, self._filling = self._filling, None
+        if buffer is not None:
+            self._filled.put(Filled(buffer, self._used))
+            self._news.set()
 
-    def _give_back(self, filled: list[tuple[memoryview, int]]) -> None:
-        for buffer, _ in filled:
-            self._traffic.give_back(buffer)
-        filled.clear()
+    def _pieces(self) -> Generator[memoryview, None, None]:
+        """In a thread: what is filled, as long as more follows at once."""
+        with contextlib.suppress(Empty):
+            while (filled := self._filled.get(timeout=IDLE_SECONDS)) is not None:
+                try:
+                    yield filled.buffer[: filled.used]
+                finally:
+                    self._loop.call_soon_threadsafe(self._traffic.give_back, filled.buffer)
 
 
 class _Outgoing:

@@ -5,7 +5,7 @@ What is in a part, and who has which token, says docs/spec/files.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -67,10 +67,13 @@ class StoredPart(msgspec.Struct, frozen=True):
 class PartWriter(Protocol):
     """One part on its way in, piece by piece. To be ended with `finish` or `abandon`."""
 
-    async def write(self, pieces: Sequence[memoryview]) -> None:
-        """The next bytes. They may be reused afterwards, also after a cancellation.
+    async def write(self, pieces: Iterable[memoryview]) -> None:
+        """The next bytes. Another thread asks for one piece after the other, and may have to wait for it.
+
+        Each may be reused when the next is asked for; all of them afterwards, also after a cancellation.
 
         Raises:
+            BadDigest: it is longer than was announced.
             BlobConflict: another writer has taken over.
             UnknownBlob: the blob is gone.
             StoreFull: the disk is full.

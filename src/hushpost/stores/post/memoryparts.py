@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from blake3 import blake3
@@ -195,8 +196,11 @@ class _Writer:
         self._content = bytearray()
         self._over = False
 
-    async def write(self, pieces: Sequence[memoryview]) -> None:
+    async def write(self, pieces: Iterable[memoryview]) -> None:
         self._check()
+        await asyncio.to_thread(self._take, pieces)
+
+    def _take(self, pieces: Iterable[memoryview]) -> None:
         for piece in pieces:
             self._content += piece
         if len(self._content) > self._size:

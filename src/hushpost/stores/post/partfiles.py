@@ -10,24 +10,25 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from blake3 import blake3
 
 from hushpost import directio
-from hushpost.errors import StoreFailed
+from hushpost.errors import BadDigest, StoreFailed
 from hushpost.ids import BlobId
 from hushpost.stores.base import StoredPart, parts_of
 from hushpost.stores.disk import DiskThreads, opened, sync_folder
 from hushpost.stores.room import disk_room
 from hushpost.wire.limits import PART_SIZE
 
-WRITERS = 2
-"""Threads that write and read: one for each of two cores, beside the event loop."""
+WRITERS = 4
+"""Threads that write parts, each for as long as one comes quickly: as many as are read at once, and one that
+waits for the disk. They keep it busy, while an envelope's commit has few parts before it."""
 
-SYNCERS = 2
-"""Syncs at once. They keep the disk busy, while an envelope's commit has at most two parts before it."""
+READERS = 2
+"""Threads for everything else: one for each of two cores, beside the event loop."""
 
 SLOT = 4 << 20
 """Bytes from one part's place to the next one's: a part, and a gap that takes no room. Whole blocks."""
@@ -40,14 +41,32 @@ def extent(size: int) -> int:
     return (parts_of(size) - 1) * (SLOT - PART_SIZE) + size if size else 0
 
 
+class LostPart(StoreFailed):
+    """The disk has lost what it was given. It tells so once, so nothing counts from then on."""
+
+
 class PartDigester:
-    """BLAKE3 of a part, as it is written."""
+    """BLAKE3 of a part, as it is written.
 
-    __slots__ = ("_hash", "size")
+    Args:
+        expected: bytes of all of it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_expected", "_hash", "size")
+
+    def __init__(self, expected: int) -> None:
         self._hash = blake3()
+        self._expected = expected
         self.size = 0
+
+    @property
+    def whole(self) -> bool:
+        return self.size == self._expected
+
+    def check(self, piece: memoryview) -> None:
+        """Raises BadDigest: there is no room for it."""
+        if self.size + len(piece) > self._expected:
+            raise BadDigest("the part is longer than was announced")
 
     def update(self, piece: memoryview) -> None:
         """The next bytes."""
@@ -62,12 +81,17 @@ class PartDigester:
 class _Sync:
     """The syncs of one file: whoever waits for a running one shares the next."""
 
-    __slots__ = ("done", "lock", "users")
+    __slots__ = ("_tickets", "done", "last", "lock", "users")
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.done = 0
-        self.users = 0
+        self._tickets = itertools.count(1)
+        self.last = self.done = self.users = 0
+
+    def ticket(self) -> int:
+        """For what has been written by now. Two threads at once may set `last` too low: that costs a sync."""
+        self.last = ticket = next(self._tickets)
+        return ticket
 
 
 class PartFiles:
@@ -75,12 +99,10 @@ class PartFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._working = DiskThreads(WRITERS, "hush-parts")
-        self._syncing = DiskThreads(SYNCERS, "hush-syncs")
-        self._tickets = itertools.count(1)
-        self._last_ticket = 0
+        self._working = DiskThreads(READERS, "hush-parts")
+        self._writing = DiskThreads(WRITERS, "hush-puts")
         self._syncs: dict[BlobId, _Sync] = {}
-        self._failure: StoreFailed | None = None
+        self._failure: LostPart | None = None
 
     async def create(self, blob: BlobId) -> None:
         """An empty file, whose name is durable. Harmless if there is one."""
@@ -97,57 +119,49 @@ class PartFiles:
         await self._working.run(run)
 
     async def write(
-        self, blob: BlobId, index: int, pieces: Sequence[memoryview], digester: PartDigester
+        self, blob: BlobId, index: int, pieces: Iterable[memoryview], digester: PartDigester
     ) -> None:
-        """Write these behind what the digester has had of this part. Durable only after a `sync`.
+        """Write these behind what the digester has had of this part. When it is whole, it is durable, too.
 
         Raises:
             BlobMissing: there is no such file.
+            BadDigest: they are more than the part has.
+            LostPart: the disk has lost something: at every later call, too.
             StoreFull, StoreFailed.
         """
+        sync = self._syncs.setdefault(blob, _Sync())
+        sync.users += 1
 
         def run() -> None:
             with directio.opened(self._path(blob), os.O_WRONLY) as file:
                 for piece in pieces:
+                    digester.check(piece)
                     file.write(piece, index * SLOT + digester.size)
                     digester.update(piece)
+                if digester.whole:
+                    self._sync(file.handle, sync)
 
-        await self._working.run(run)
-
-    async def sync(self, blob: BlobId) -> None:
-        """Make durable what was written before.
-
-        Raises:
-            StoreFailed: the disk has lost something: at every later call, too, since it tells so once.
-            BlobMissing.
-        """
-        self._last_ticket = ticket = next(self._tickets)
-        each = self._syncs.setdefault(blob, _Sync())
-        each.users += 1
         try:
-            await self._syncing.run(lambda: self._sync(blob, each, ticket))
-        except StoreFailed as failure:
-            self._failure = failure
-            raise
+            await self._writing.run(run)
         finally:
-            each.users -= 1
-            if not each.users:
+            sync.users -= 1
+            if not sync.users:
                 self._syncs.pop(blob, None)
 
-    def _sync(self, blob: BlobId, each: _Sync, ticket: int) -> None:
-        with each.lock:
+    def _sync(self, file: int, sync: _Sync) -> None:
+        ticket = sync.ticket()
+        with sync.lock:
             if self._failure is not None:
                 raise self._failure
-            if each.done >= ticket:
+            if sync.done >= ticket:
                 return
-            covered = self._last_ticket
-            with opened(self._path(blob), os.O_WRONLY) as file:
-                try:
-                    os.fdatasync(file)
-                except OSError as error:
-                    self._failure = StoreFailed("the disk has lost a part", hint="look at the system's log")
-                    raise self._failure from error
-            each.done = covered
+            covered = sync.last
+            try:
+                os.fdatasync(file)
+            except OSError as error:
+                self._failure = LostPart("the disk has lost a part", hint="look at the system's log")
+                raise self._failure from error
+            sync.done = covered
 
     async def read(self, part: StoredPart, offset: int, buffer: memoryview) -> int:
         """Fill the buffer as far as the part goes; how many bytes. Behind them it may be written over, too.
@@ -183,7 +197,7 @@ class PartFiles:
     def close(self) -> None:
         """No call may follow."""
         self._working.close()
-        self._syncing.close()
+        self._writing.close()
 
     def _files(self) -> Iterator[Path]:
         if self._folder.is_dir():

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
 from hushpost import sql
-from hushpost.errors import BadDigest, BlobConflict, BlobMissing, StoreFailed, UnknownBlob
+from hushpost.errors import BadDigest, BlobConflict, BlobMissing, UnknownBlob
 from hushpost.ids import AccountId, BlobId, TokenHash
 from hushpost.stores import blobrules
 from hushpost.stores.base import BlobState, NewBlob, PartWriter, StoredPart, parts_of
 from hushpost.stores.engine import Engine
 from hushpost.stores.post import blobs
-from hushpost.stores.post.partfiles import PartDigester, PartFiles, extent
+from hushpost.stores.post.partfiles import LostPart, PartDigester, PartFiles, extent
 from hushpost.stores.post.tables import PostTables
 
 T = TypeVar("T")
@@ -86,18 +86,17 @@ class PostParts:
             return None
         return writer
 
-    async def store(self, place: Place, pieces: Sequence[memoryview], to: PartDigester) -> None:
-        """For `_Writer`: write the next pieces of a part."""
-        await _known(self._files.write(*place, pieces, to))
-
-    async def note(self, place: Place, digest: bytes, size: int) -> None:
-        """For `_Writer`: the part is written; make it count."""
-        blob, index = place
+    async def store(self, place: Place, pieces: Iterable[memoryview], to: PartDigester) -> None:
+        """For `_Writer`: write the next pieces of a part; with the last of them it is durable."""
         try:
-            await _known(self._files.sync(blob))
-        except StoreFailed as failure:
+            await _known(self._files.write(*place, pieces, to))
+        except LostPart as failure:
             self._engine.writer.fail(failure)
             raise
+
+    async def note(self, place: Place, digest: bytes, size: int) -> None:
+        """For `_Writer`: make the part count."""
+        blob, index = place
         await self._submit(lambda tables: blobs.note_part(tables, blob, index, digest, size), grows=True)
 
     def forget(self, place: Place, writer: _Writer) -> None:
@@ -134,22 +133,20 @@ class _Writer:
         self._place = place
         self._digest = digest
         self._size = size
-        self._digester = PartDigester()
+        self._digester = PartDigester(size)
         self._working = asyncio.Lock()
         self._over = False
 
-    async def write(self, pieces: Sequence[memoryview]) -> None:
+    async def write(self, pieces: Iterable[memoryview]) -> None:
         async with self._working:
             self._check()
-            if self._digester.size + sum(map(len, pieces)) > self._size:
-                raise BadDigest("the part is longer than was announced")
             await self._parts.store(self._place, pieces, self._digester)
 
     async def finish(self) -> None:
         async with self._working:
             self._check()
             try:
-                if self._digester.size != self._size or self._digester.digest() != self._digest:
+                if not self._digester.whole or self._digester.digest() != self._digest:
                     raise BadDigest("the part is not what its digest says")
                 await self._parts.note(self._place, self._digest, self._size)
             finally:
