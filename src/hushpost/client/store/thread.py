@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -38,21 +38,19 @@ class StoreThread:
 
     async def transaction(self, work: Callable[[Tables], T]) -> T:
         """`Store.transaction` around `work`; its result when it is durable."""
-
-        def inside() -> T:
-            with self._store.transaction() as t:
-                return work(t)
-
-        return await self.run(inside)
+        return await self.run(lambda: self._transaction(work))
 
     async def reading(self, work: Callable[[Tables], T]) -> T:
         """`Store.reading` around `work`."""
+        return await self.run(lambda: self._reading(work))
 
-        def inside() -> T:
-            with self._store.reading() as t:
-                return work(t)
+    def change_soon(self, work: Callable[[Tables], T]) -> Future[T]:
+        """As `transaction`, for a thread."""
+        return self._pool.submit(self._transaction, work)
 
-        return await self.run(inside)
+    def read_soon(self, work: Callable[[Tables], T]) -> Future[T]:
+        """As `reading`, for a thread."""
+        return self._pool.submit(self._reading, work)
 
     async def data_version(self) -> int:
         return await self.run(self._store.data_version)
@@ -64,6 +62,14 @@ class StoreThread:
     async def run(self, work: Callable[[], T]) -> T:
         """Something else in the store's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def _transaction(self, work: Callable[[Tables], T]) -> T:
+        with self._store.transaction() as t:
+            return work(t)
+
+    def _reading(self, work: Callable[[Tables], T]) -> T:
+        with self._store.reading() as t:
+            return work(t)
 
     async def close(self) -> None:
         """When everything that was asked for is done."""

@@ -21,7 +21,6 @@ from hushpost.client.transfers.carrier import Carrier
 from hushpost.client.transfers.dialing import crew, taken
 from hushpost.client.transfers.partial import PartialFile
 from hushpost.client.transfers.progress import Meter
-from hushpost.client.transfers.records import Transactions
 from hushpost.client.transfers.uploading import told_digests
 from hushpost.crypto.filekeys import PartDigests
 from hushpost.crypto.filelayout import CHUNK, PART, Part
@@ -112,7 +111,6 @@ class Downloader:
         self._offer = offer
         self._file = file
         self._have = have
-        self._database = Transactions(ctx.db)
         self._unsynced: list[int] = []
         self._lock = threading.Lock()
 
@@ -143,14 +141,14 @@ class Downloader:
 
     def _note(self, number: int) -> None:
         """It counts from now on; for longer than this system runs, when many were synced at once."""
-        self._database.change(lambda t: t.downloads.written(self._download, number))
+        self._ctx.db.change_soon(lambda t: t.downloads.written(self._download, number)).result()
         with self._lock:
             self._unsynced.append(number)
             if len(self._unsynced) < SYNC_PARTS:
                 return
             numbers, self._unsynced = self._unsynced, []
         self._file.sync()
-        self._database.change(lambda t: t.downloads.synced(self._download, numbers))
+        self._ctx.db.change_soon(lambda t: t.downloads.synced(self._download, numbers)).result()
 
 
 class Streamer:

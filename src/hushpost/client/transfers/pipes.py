@@ -119,7 +119,7 @@ class Spooler:
         digest = self._sealer.seal(part, plain[: part.true], sealed)
         with (self._folder / str(part.index)).open("xb") as file:
             file.write(sealed)
-        self._records.keep(part.index, digest)
+        self._records.keep(part.index, digest).result()
         self._moved(part.true)
 
 

@@ -19,7 +19,6 @@ from hushpost.client.transfers.naming import Place, chosen_place, partial_in
 from hushpost.client.transfers.offers import end
 from hushpost.client.transfers.partial import PartialFile, boot_id, check_room
 from hushpost.client.transfers.progress import Meter
-from hushpost.client.transfers.records import Transactions
 from hushpost.client.values import Direction, TransferEnded, TransferState
 from hushpost.crypto.offer import FileOffer
 from hushpost.errors import UnknownBlob, UsageError
@@ -62,10 +61,9 @@ class Fetcher:
             finally:
                 await asyncio.to_thread(opened.file.close)
             finish = finish_folder if download.is_folder else finish_file
-            database = Transactions(self._ctx.db)
 
             def note(final: str, stamp: Stamp) -> None:
-                database.change(lambda t: t.downloads.finishing(download, final, stamp))
+                self._ctx.db.change_soon(lambda t: t.downloads.finishing(download, final, stamp)).result()
 
             await stoppable(partial(finish, opened.file.path, place, offer.name, note))
         await self._ended(download, TransferState.DONE)

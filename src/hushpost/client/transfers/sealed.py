@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hushpost.client.store import Attempt, StoreThread
-from hushpost.client.transfers.records import Transactions
 from hushpost.client.transfers.sources import Source, SourceChanged, read_fully
 from hushpost.crypto.filekeys import PartDigest
 from hushpost.crypto.filelayout import PART, Part
 from hushpost.crypto.filestream import PartSealer
 
 
+class Sealed(NamedTuple):
+    """A part's digest, and when it is in the database: not before that may the part be sent."""
+
+    digest: PartDigest
+    kept: Future[None]
+
+
 class PartSource(Protocol):
     """Where sealed parts come from. Everything here blocks, and is called by several threads at once."""
 
-    def sealed(self, part: Part, into: memoryview) -> PartDigest:
-        """A part, whose digest is durable when this returns.
+    def sealed(self, part: Part, into: memoryview) -> Sealed:
+        """A part.
 
         Args:
             into: its `sealed_size` bytes are written over.
@@ -34,19 +41,20 @@ class PartSource(Protocol):
 
 
 class Records:
-    """What we have sealed of one attempt, in the database; for threads."""
+    """The digests of what we have sealed of one attempt, in the database; for threads."""
 
     def __init__(self, db: StoreThread, attempt: Attempt) -> None:
-        self._database = Transactions(db)
+        self._db = db
         self._blob = attempt.blob
 
-    def keep(self, number: int, digest: PartDigest) -> None:
-        """We made this part; durable when it returns."""
-        self._database.change(lambda t: t.uploads.sealed(self._blob, number, digest))
+    def keep(self, number: int, digest: PartDigest) -> Future[None]:
+        """We made this part; durable when it is done."""
+        return self._db.change_soon(lambda t: t.uploads.sealed(self._blob, number, digest))
 
     def of(self, number: int) -> set[bytes]:
         """The digests that we made of a part."""
-        return self._database.reading(lambda t: t.uploads.parts(self._blob, number, 1)).get(number, set())
+        found = self._db.read_soon(lambda t: t.uploads.parts(self._blob, number, 1)).result()
+        return found.get(number, set())
 
 
 class FreshParts:
@@ -58,15 +66,14 @@ class FreshParts:
         self._records = records
         self._buffers: list[memoryview] = []
 
-    def sealed(self, part: Part, into: memoryview) -> PartDigest:
+    def sealed(self, part: Part, into: memoryview) -> Sealed:
         buffer = self._buffers.pop() if self._buffers else memoryview(bytearray(PART))
         plain = buffer[: part.true]
         if plain:
             self._source.read_into(part.offset, plain)
         digest = self._sealer.seal(part, plain, into)
         self._buffers.append(buffer)
-        self._records.keep(part.index, digest)
-        return digest
+        return Sealed(digest, self._records.keep(part.index, digest))
 
     def check(self) -> None:
         self._source.check()
@@ -82,7 +89,7 @@ class SpooledParts:
         self._folder = folder
         self._records = records
 
-    def sealed(self, part: Part, into: memoryview) -> PartDigest:
+    def sealed(self, part: Part, into: memoryview) -> Sealed:
         """Raises SourceChanged: it is not there, or damaged, and nobody can make it again."""
         try:
             handle = os.open(self._folder / str(part.index), os.O_RDONLY | os.O_CLOEXEC)
@@ -95,7 +102,9 @@ class SpooledParts:
         digest = PartDigest.of(into)
         if digest not in self._records.of(part.index):
             raise SourceChanged
-        return digest
+        kept: Future[None] = Future()
+        kept.set_result(None)
+        return Sealed(digest, kept)
 
     def check(self) -> None:
         """A pipe cannot change behind our back: it was read once."""

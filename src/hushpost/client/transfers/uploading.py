@@ -79,16 +79,17 @@ class Uploader:
         self._meter.check()
 
     def _work(self, carrier: Carrier, layout: FileLayout, waiting: deque[int]) -> None:
-        """A part is sealed while the server brings the one before to its disk."""
+        """A part is sealed and noted while the server brings the one before to its disk."""
         buffer = memoryview(bytearray(layout.part(0).sealed_size))
         sent: Part | None = None
         for part in map(layout.part, taken(waiting)):
-            sealed = buffer[: part.sealed_size]
-            digest = self._source.sealed(part, sealed)
+            data = buffer[: part.sealed_size]
+            digest, kept = self._source.sealed(part, data)
             if sent:
                 self._settle(carrier, sent)
+            kept.result()
             request = PutPart(0, bytes(self._attempt.blob), part.index, bytes(digest))
-            carrier.put(request, sealed, self._meter.moved)
+            carrier.put(request, data, self._meter.moved)
             sent = part
         if sent:
             self._settle(carrier, sent)
