@@ -27,10 +27,10 @@ from hushpost.stores.base import Parts, PartWriter, StoredPart
 from hushpost.wire.messages import ErrorCode, PartContent, PartPut, PutPart
 
 BUFFER_SIZE = 1 << 20
-"""Bytes, which are hashed and written at once."""
+"""Bytes, which are hashed and written at once, or read."""
 
 IDLE_SECONDS = 0.02
-"""So long the thread that writes a part waits for more of it, before it does something else."""
+"""So long a buffer of what was read, or the thread that writes what comes, waits for a peer to go on."""
 
 BUFFERS_KEPT = 8
 """Buffers that are kept for the next. More are lent for what comes until a connection is read no more."""
@@ -244,25 +244,35 @@ class _Outgoing:
 
     async def _deliver(self, delivery: Delivery) -> None:
         part, offset = delivery.part, delivery.offset
-        left = part.size - offset
-        self._outlet.begin_data(delivery.head, left)
-        while left and not self._closed:
-            if not self._outlet.writable:
-                await self._wait()
+        self._outlet.begin_data(delivery.head, part.size - offset)
+        while offset < part.size and not self._closed:
+            if self._outlet.writable:
+                offset += await self._some(part, offset)
             else:
-                left -= await self._piece(part, part.size - left)
+                await self._wait()
 
-    async def _piece(self, part: StoredPart, offset: int) -> int:
-        buffer = self._buffers.take()
+    async def _some(self, part: StoredPart, offset: int) -> int:
+        """Read a buffer, and send as much of it as the peer takes without delay; so many bytes."""
+        buffer, sent = self._buffers.take(), 0
         try:
-            count = await self._parts.read_part(part, offset, buffer[:PIECE])
+            count = await self._parts.read_part(part, offset, buffer)
             if not count:
                 raise StoreFailed("a part is shorter than it was")
-            if not self._closed:
-                self._outlet.send_data(buffer[:count])
-            return count
+            while sent < count and not self._closed and await self._is_writable():
+                piece = buffer[sent : min(sent + PIECE, count)]
+                self._outlet.send_data(piece)
+                sent += len(piece)
+            return sent
         finally:
             self._buffers.give(buffer)
+
+    async def _is_writable(self) -> bool:
+        """Now, or nearly."""
+        if not self._outlet.writable:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await self._wait()
+        return self._outlet.writable
 
     async def _wait(self) -> None:
         self._news.clear()

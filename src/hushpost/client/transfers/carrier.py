@@ -17,6 +17,7 @@ import msgspec
 from hushpost.client.link import ALPN, Address, Greeting, Identity, login_of, tls_context
 from hushpost.client.refusals import refusal
 from hushpost.client.threads import Stopped
+from hushpost.crypto.filelayout import SEALED_CHUNK
 from hushpost.crypto.identity import ClientNonce, ServerStatement, verify_server
 from hushpost.crypto.primitives import random_bytes
 from hushpost.errors import ProtocolError, Unreachable
@@ -41,8 +42,8 @@ CONNECT_SECONDS = 15.0
 IDLE_SECONDS = 45.0
 """Without a byte moving: a server answers within its own deadline, so this one is dead."""
 
-BUFFER = 256 * 1024
-"""Bytes of data that are taken in at once: four chunks."""
+BUFFER = 16 * SEALED_CHUNK
+"""Bytes of data that are taken in at once: whole chunks, as many as a core's cache can hold."""
 
 PIECE = 1 << 20
 """Bytes that are sent between two reports of progress."""
@@ -164,13 +165,20 @@ class Carrier:
         """
         self._answer(PartPut)
 
-    def get(self, request: GetPart) -> Iterator[memoryview]:
-        """A part as it comes in. What is yielded can be used until the next is asked for; go through all.
+    def ask_for(self, request: GetPart) -> None:
+        """Ask for a part, which `content` gives.
+
+        Raises:
+            Unreachable.
+        """
+        self._send(self._wire.send(self._numbered(request)))
+
+    def content(self) -> Iterator[memoryview]:
+        """The part that was asked for, as it comes in. Each piece is good until the next; go through all.
 
         Raises:
             As `ask`.
         """
-        self._send(self._wire.send(self._numbered(request)))
         self._answer(PartContent)
         while not isinstance(event := self._next(), FrameEnd):
             if not isinstance(event, Chunk):

@@ -11,7 +11,7 @@ import select
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from hushpost.client.context import Context
@@ -47,29 +47,42 @@ class Fetch:
         self._digests = digests
         self._moved = moved
 
-    def buffer(self) -> memoryview:
-        """For one part after the other."""
-        return aligned_buffer(self.layout.part(0).chunks * CHUNK)
+    def parts(self, carrier: Carrier, waiting: deque[int]) -> Iterator[tuple[Part, memoryview]]:
+        """One part after the other, with its true bytes: verified, and good until the next.
 
-    def part(self, carrier: Carrier, part: Part, buffer: memoryview) -> memoryview:
-        """A part's true bytes, all of them verified. They stand in the buffer.
+        Each is asked for before the one in front of it is used, so that it comes meanwhile.
 
         Raises:
-            FileError: it does not open, however often it is fetched.
+            FileError: one does not open, however often it is fetched.
         """
+        buffer, numbers = aligned_buffer(self.layout.part(0).chunks * CHUNK), taken(waiting)
+        number = next(numbers, None)
+        if number is not None:
+            carrier.ask_for(self._request(number))
+        while number is not None:
+            part = self.layout.part(number)
+            self._fetch(carrier, part, buffer)
+            number = next(numbers, None)
+            if number is not None:
+                carrier.ask_for(self._request(number))
+            yield part, buffer[: part.true]
+
+    def _fetch(self, carrier: Carrier, part: Part, buffer: memoryview) -> None:
+        """What was asked for; and again, where it does not open."""
         for left in reversed(range(TRIES)):
             try:
-                self._once(carrier, part, buffer)
+                return self._once(part, carrier.content(), buffer)
             except FileError:
                 if not left:
                     raise
-            else:
-                break
-        return buffer[: part.true]
+            carrier.ask_for(self._request(part.index))
+        return None
 
-    def _once(self, carrier: Carrier, part: Part, buffer: memoryview) -> None:
+    def _request(self, number: int) -> GetPart:
+        return GetPart(0, bytes(self._offer.blob), bytes(self._offer.read), number)
+
+    def _once(self, part: Part, pieces: Iterator[memoryview], buffer: memoryview) -> None:
         opener, done = PartOpener(self._offer.key, self._offer.blob, part, buffer), 0
-        pieces = carrier.get(GetPart(0, bytes(self._offer.blob), bytes(self._offer.read), part.index))
         try:
             for piece in pieces:
                 count = sum(map(len, opener.feed(piece)))
@@ -134,14 +147,13 @@ class Downloader:
         meter.check()
 
     def _work(self, carrier: Carrier, fetch: Fetch, waiting: deque[int]) -> None:
-        buffer = fetch.buffer()
-        for part in map(fetch.layout.part, taken(waiting)):
-            self._file.write(part.offset, fetch.part(carrier, part, buffer))
+        for part, data in fetch.parts(carrier, waiting):
+            self._file.write(part.offset, data)
             self._note(part.index)
 
     def _note(self, number: int) -> None:
         """It counts from now on; for longer than this system runs, when many were synced at once."""
-        self._ctx.db.change_soon(lambda t: t.downloads.written(self._download, number)).result()
+        self._ctx.db.change_briefly(lambda t: t.downloads.written(self._download, number)).result()
         with self._lock:
             self._unsynced.append(number)
             if len(self._unsynced) < SYNC_PARTS:
@@ -185,9 +197,8 @@ class Streamer:
 
     def _work(self, carrier: Carrier, fetch: Fetch, waiting: deque[int]) -> None:
         try:
-            buffer = fetch.buffer()
-            for part in map(fetch.layout.part, taken(waiting)):
-                self._write(carrier, part, fetch.part(carrier, part, buffer))
+            for part, data in fetch.parts(carrier, waiting):
+                self._write(carrier, part, data)
         except BaseException:
             with self._moved:
                 self._failed = True
