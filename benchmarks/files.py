@@ -102,25 +102,25 @@ class Office:
 
 @dataclass(frozen=True)
 class Run:
-    """One command: how long the file took, and its memory at most."""
+    """One command: how long a file of this size takes it, without its start; and its memory at most."""
 
     seconds: float
     peak_mb: float
 
 
 def run(person: Person, *arguments: str) -> Run:
-    """From the first report of progress on, where that came at the beginning; else all of it."""
+    """What follows the first report of progress is timed, as a share of the file."""
     process = start(person, *arguments)
     assert process.stdout is not None
-    begun, peak = time.perf_counter(), 0.0
+    begun, peak, share = time.perf_counter(), 0.0, 0.0
     for line in process.stdout:
         told = json.loads(line)
         peak = max(peak, peak_mb(process.pid))
-        if told["event"] == "progress" and told["carried"] == 0:
-            begun = time.perf_counter()
+        if told["event"] == "progress" and not share:
+            begun, share = time.perf_counter(), 1 - told["carried"] / max(told["size"], 1)
     if process.wait():
         raise RuntimeError(f"{arguments[0]} ended with {process.returncode}")
-    return Run(time.perf_counter() - begun, peak)
+    return Run((time.perf_counter() - begun) / (share or 1), peak)
 
 
 def peak_mb(pid: int) -> float:
