@@ -36,6 +36,11 @@ class DirectFile:
         self.handle = handle
         self._direct = _reopened(handle)
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether anything goes past the page cache."""
+        return self._direct is not None
+
     def close(self) -> None:
         """Once."""
         os.close(self.handle)

@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from hushpost.ids import TokenHash
 from hushpost.server.identity import ServerIdentity
+from hushpost.server.parts import BUFFER_SIZE
 from hushpost.settings import ListenLimits, Rate, Rates
 from hushpost.stores.base import PostOffice, StoreLimits
 from hushpost.stores.post.sqlite import SqlitePost
@@ -202,6 +203,40 @@ class TestAttacks:
             await alice.expect(BlobCommitted, file.commit())
             assert await file.download(alice) == file.content
             assert served.office.shared.buffers.lent == 0
+
+    async def test_a_silent_line_keeps_no_part_from_another(self, tmp_path: Path) -> None:
+        """A client whose network has changed comes back while its old connection still seems to be there."""
+        file = File(noise(PART_SIZE))
+        async with on_disk(tmp_path) as (served, (keeper, alice), _):
+            await alice.expect(BlobCreated, file.create())
+            silent = await served.login(keeper)
+            silent.write_part(file.put(0), file.content, 3 * BUFFER_SIZE + 5)
+            await silent.writer.drain()
+            async with asyncio.timeout(10):
+                assert isinstance(await alice.put(file.put(0), file.content), PartPut)
+                await alice.expect(BlobCommitted, file.commit())
+                assert await file.download(alice) == file.content
+            await silent.close()
+
+    async def test_a_slow_reader_gets_all_of_it_and_holds_no_buffer(self, tmp_path: Path) -> None:
+        file = File(noise(PART_SIZE))
+        async with on_disk(tmp_path) as (served, (keeper, alice), _):
+            await file.upload(alice)
+            slow = await Client.connect(served.address, receive_buffer=100_000)
+            await slow.login(keeper)
+            buffers = served.office.shared.buffers
+            for _ in range(3):
+                slow.write(file.get(0))
+            async with asyncio.timeout(10):
+                while not buffers.lent:
+                    await asyncio.sleep(0)
+                while buffers.lent:
+                    await asyncio.sleep(0)
+                for _ in range(3):
+                    assert isinstance(await slow.receive(), PartContent)
+                    assert slow.data == file.content
+            assert buffers.lent == 0
+            await slow.close()
 
     async def test_half_a_part_counts_for_nothing(self, tmp_path: Path) -> None:
         file = File(noise(1_000_000))

@@ -9,6 +9,7 @@ import pytest
 
 from hushpost.client.transfers.partial import NoRoom, PartialFile, boot_id, check_room
 from hushpost.crypto.filelayout import CHUNK
+from hushpost.directio import aligned_buffer
 
 
 def test_zeros_take_no_room(tmp_path: Path) -> None:
@@ -26,6 +27,27 @@ def test_zeros_replace_what_was_there(tmp_path: Path) -> None:
     file.write(0, memoryview(bytes(CHUNK)))
     file.close()
     assert (tmp_path / "x").read_bytes() == bytes(2 * CHUNK)
+
+
+def test_zeros_within_a_part_take_no_room(tmp_path: Path) -> None:
+    chunks = [os.urandom(CHUNK) if number in {0, 5, 6, 9} else bytes(CHUNK) for number in range(10)]
+    data = aligned_buffer(10 * CHUNK)
+    data[:] = b"".join(chunks)
+    file = PartialFile.create(tmp_path / "x", 20 * CHUNK)
+    file.write(7 * CHUNK, data)
+    file.sync()
+    file.close()
+    assert (tmp_path / "x").read_bytes() == bytes(7 * CHUNK) + data.tobytes() + bytes(3 * CHUNK)
+    assert (tmp_path / "x").stat().st_blocks * 512 == 4 * CHUNK
+
+
+def test_a_file_may_end_anywhere(tmp_path: Path) -> None:
+    data = os.urandom(3 * CHUNK + 4_097)
+    file = PartialFile.create(tmp_path / "x", len(data))
+    file.write(2 * CHUNK, memoryview(data)[2 * CHUNK :])
+    file.write(0, memoryview(data)[: 2 * CHUNK])
+    file.close()
+    assert (tmp_path / "x").read_bytes() == data
 
 
 def test_only_the_same_file_is_gone_on_with(tmp_path: Path) -> None:

@@ -143,6 +143,26 @@ def test_a_restored_database_forgets_what_it_has_no_content_for(tmp_path: Path) 
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_a_file_that_lacks_a_byte_of_its_last_slot_is_not_whole(tmp_path: Path, lacking: int) -> None:
+    async def run() -> None:
+        store = await opened(tmp_path)
+        blob = BlobId(bytes([1]) * 16)
+        await store.parts.create(ACCOUNT, new_blob(blob, 3))
+        for index in (2, 0, 1):
+            await put(store.parts, blob, index, 3)
+        size = new_blob(blob, 3).size
+        await store.parts.commit(ACCOUNT, blob, size)
+        await store.close()
+        path = tmp_path / "files" / "01" / str(blob)
+        os.truncate(path, 2 * (4 << 20) + size - 2 * PART_SIZE - lacking)
+        store = await opened(tmp_path)
+        assert (await store.stats()).blobs == 1 - lacking
+        await store.close()
+
+    asyncio.run(run())
+
+
 def test_a_part_that_the_disk_has_lost_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,133 @@
+"""Past the page cache or through it: what is written is what is read, wherever it begins and ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hushpost.directio import BLOCK, DirectFile, aligned_buffer, opened
+
+SIZE = 12 * BLOCK
+ENDS = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, SIZE - 1, SIZE]
+
+places = st.sampled_from(ENDS) | st.integers(0, SIZE)
+
+
+def buffer_of(data: bytes) -> memoryview:
+    buffer = aligned_buffer(max(len(data), 1))[: len(data)]
+    buffer[:] = data
+    return buffer
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("direct") / "file"
+
+
+def test_a_usual_disk_is_written_past_the_page_cache(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    with opened(tmp_path / "x", os.O_RDWR) as file:
+        assert file.is_direct
+
+
+@given(begin=places, end=places, skip=st.integers(0, 2))
+def test_what_is_written_is_read(path: Path, begin: int, end: int, skip: int) -> None:
+    """`skip`: the bytes begin badly in memory."""
+    old, new = os.urandom(SIZE), os.urandom(max(0, end - begin))
+    path.write_bytes(old)
+    expected = old[:begin] + new + old[begin + len(new) :]
+    with opened(path, os.O_RDWR) as file:
+        file.write(buffer_of(bytes(skip) + new)[skip:], begin)
+        got = aligned_buffer(SIZE + BLOCK + skip)[skip:]
+        assert file.read(got, 0) == SIZE
+        assert got[:SIZE] == expected
+        assert file.read(got[: end - begin if end > begin else 0], begin) == len(new)
+        assert got[: len(new)] == new
+    assert path.read_bytes() == expected
+
+
+def test_reading_ends_where_the_file_ends(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x" * (BLOCK + 5))
+    with opened(tmp_path / "x", os.O_RDONLY) as file:
+        buffer = aligned_buffer(4 * BLOCK)
+        assert file.read(buffer, 0) == BLOCK + 5
+        assert file.read(buffer, BLOCK) == 5
+        assert file.read(buffer, 4 * BLOCK) == 0
+
+
+def test_a_disk_that_refuses_is_used_through_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite, preadv = os.pwrite, os.preadv
+    refused: list[int] = []
+
+    def refusing(handle: int) -> None:
+        if handle == file._direct:
+            refused.append(handle)
+            raise OSError(errno.EINVAL, "blocks of 64 KiB")
+
+    def write(handle: int, data: memoryview, offset: int) -> int:
+        refusing(handle)
+        return pwrite(handle, data, offset)
+
+    def read(handle: int, buffers: list[memoryview], offset: int) -> int:
+        refusing(handle)
+        return preadv(handle, buffers, offset)
+
+    (tmp_path / "x").touch()
+    with opened(tmp_path / "x", os.O_RDWR) as file:
+        monkeypatch.setattr(os, "pwrite", write)
+        monkeypatch.setattr(os, "preadv", read)
+        file.write(buffer_of(b"y" * BLOCK), 0)
+        buffer = aligned_buffer(BLOCK)
+        assert file.read(buffer, 0) == BLOCK
+        assert buffer == b"y" * BLOCK
+    assert len(refused) == 2
+
+
+def test_other_errors_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    (tmp_path / "x").touch()
+    with opened(tmp_path / "x", os.O_RDWR) as file:
+        monkeypatch.setattr(os, "pwrite", full)
+        monkeypatch.setattr(os, "preadv", full)
+        with pytest.raises(OSError, match="full"):
+            file.write(buffer_of(b"y" * BLOCK), 0)
+        with pytest.raises(OSError, match="full"):
+            file.read(aligned_buffer(BLOCK), 0)
+
+
+def test_a_system_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_DIRECT")
+    (tmp_path / "x").touch()
+    with opened(tmp_path / "x", os.O_RDWR) as file:
+        assert not file.is_direct
+        file.write(buffer_of(b"y" * BLOCK), 0)
+    assert (tmp_path / "x").read_bytes() == b"y" * BLOCK
+
+
+def test_it_is_the_same_file_whatever_has_its_name(tmp_path: Path) -> None:
+    handle = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT)
+    (tmp_path / "x").rename(tmp_path / "mine")
+    (tmp_path / "x").write_bytes(b"another's")
+    file = DirectFile(handle)
+    file.write(buffer_of(b"y" * BLOCK), 0)
+    file.close()
+    assert (tmp_path / "mine").read_bytes() == b"y" * BLOCK
+    assert (tmp_path / "x").read_bytes() == b"another's"
+
+
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        with opened(tmp_path / "x", os.O_RDWR):
+            pass
+    assert len(os.listdir("/proc/self/fd")) == len(before)
