@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 import msgspec
+from blake3 import blake3
 
 from harness.device import LoadDevice
 from harness.lines import Address, tls
@@ -50,7 +51,7 @@ class LoadBlob:
         self.id, self.token, self.release = os.urandom(16), os.urandom(32), os.urandom(32)
         self.count = count
         self.part = memoryview(os.urandom(PART_SIZE))
-        self.digest = sha256(self.part).digest()
+        self.digest = blake3(self.part).digest()
 
     @property
     def size(self) -> int:
