@@ -1,4 +1,4 @@
-"""One download, from wherever it stands: parts fetched side by side, opened, verified, put in their places.
+"""One download, from wherever it stands: parts fetched side by side, verified, put in their places.
 
 A part is written when all of it is verified, its digest as well, which is that of the list that the offer
 vouches for; and only into a file of another name. Normative text: docs/spec/files.md, "Reading".
@@ -11,102 +11,21 @@ import select
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
 from functools import partial
 
 from hushpost.client.context import Context
 from hushpost.client.store import Offered
 from hushpost.client.threads import wait_until_ready
 from hushpost.client.transfers.carrier import Carrier
-from hushpost.client.transfers.dialing import crew, taken
+from hushpost.client.transfers.dialing import crew
+from hushpost.client.transfers.fetching import Fetch, Source, trusted_digests
 from hushpost.client.transfers.partial import PartialFile
 from hushpost.client.transfers.progress import Meter
-from hushpost.client.transfers.uploading import told_digests
-from hushpost.crypto.filekeys import PartDigests
-from hushpost.crypto.filelayout import CHUNK, PART, Part
-from hushpost.crypto.filestream import PartOpener
+from hushpost.crypto.filelayout import PART, Part
 from hushpost.crypto.offer import FileOffer
-from hushpost.directio import aligned_buffer
-from hushpost.errors import FileError
-from hushpost.wire.limits import MAX_STATUS_PARTS
-from hushpost.wire.messages import GetPart
-
-TRIES = 3
-"""For a part that does not open: what a disk or a line has spoilt may come whole the next time."""
 
 SYNC_PARTS = 16
 """Parts, 64 MB, between two times that the disk is waited for: what a power cut costs at most."""
-
-
-class Fetch:
-    """Fetches parts of one offered file. Its methods are for threads."""
-
-    def __init__(self, offer: FileOffer, digests: PartDigests, moved: Callable[[int], None]) -> None:
-        self.layout = offer.layout
-        self._offer = offer
-        self._digests = digests
-        self._moved = moved
-
-    def parts(self, carrier: Carrier, waiting: deque[int]) -> Iterator[tuple[Part, memoryview]]:
-        """One part after the other, with its true bytes: verified, and good until the next.
-
-        Each is asked for before the one in front of it is used, so that it comes meanwhile.
-
-        Raises:
-            FileError: one does not open, however often it is fetched.
-        """
-        buffer, numbers = aligned_buffer(self.layout.part(0).chunks * CHUNK), taken(waiting)
-        number = next(numbers, None)
-        if number is not None:
-            carrier.ask_for(self._request(number))
-        while number is not None:
-            part = self.layout.part(number)
-            self._fetch(carrier, part, buffer)
-            number = next(numbers, None)
-            if number is not None:
-                carrier.ask_for(self._request(number))
-            yield part, buffer[: part.true]
-
-    def _fetch(self, carrier: Carrier, part: Part, buffer: memoryview) -> None:
-        """What was asked for; and again, where it does not open."""
-        for left in reversed(range(TRIES)):
-            try:
-                return self._once(part, carrier.content(), buffer)
-            except FileError:
-                if not left:
-                    raise
-            carrier.ask_for(self._request(part.index))
-        return None
-
-    def _request(self, number: int) -> GetPart:
-        return GetPart(0, bytes(self._offer.blob), bytes(self._offer.read), number)
-
-    def _once(self, part: Part, pieces: Iterator[memoryview], buffer: memoryview) -> None:
-        opener, done = PartOpener(self._offer.key, self._offer.blob, part, buffer), 0
-        try:
-            for piece in pieces:
-                count = sum(map(len, opener.feed(piece)))
-                done += count
-                self._moved(count)
-            self._digests.confirm(part.index, opener.finish())
-        except FileError:
-            self._moved(-done)
-            for _ in pieces:  # what is still to come of a part that failed
-                pass
-            raise
-
-
-def trusted_digests(carrier: Carrier, offer: FileOffer) -> PartDigests:
-    """The server's list, as far as the offer vouches for it.
-
-    Raises:
-        FileError: FILE_DIGEST.
-    """
-    count, found = offer.layout.count, bytearray()
-    for first in range(0, count, MAX_STATUS_PARTS):
-        told = told_digests(carrier, offer.blob, offer.read, first, min(MAX_STATUS_PARTS, count - first))
-        found += b"".join(told)
-    return PartDigests.read(bytes(found), offer.layout, offer.digest)
 
 
 class Downloader:
@@ -141,13 +60,13 @@ class Downloader:
         waiting = deque(number for number in range(layout.count) if number not in self._have)
         async with crew(self._ctx) as hands:
             digests = await hands.one(lambda carrier: trusted_digests(carrier, self._offer))
-            fetch = Fetch(self._offer, digests, meter.moved)
-            await hands.each(partial(self._work, fetch=fetch, waiting=waiting))
+            source = Source(self._offer, digests, meter.moved)
+            await hands.each(partial(self._work, source=source, waiting=waiting))
             await hands.one(lambda _: self._file.sync())
         meter.check()
 
-    def _work(self, carrier: Carrier, fetch: Fetch, waiting: deque[int]) -> None:
-        for part, data in fetch.parts(carrier, waiting):
+    def _work(self, carrier: Carrier, source: Source, waiting: deque[int]) -> None:
+        for part, data in Fetch(source, carrier, ahead=True).parts(waiting):
             self._file.write(part.offset, data)
             self._note(part.index)
 
@@ -191,13 +110,13 @@ class Streamer:
         waiting = deque(range(self._turn, self._offer.layout.count))
         async with crew(self._ctx) as hands:
             digests = await hands.one(lambda carrier: trusted_digests(carrier, self._offer))
-            fetch = Fetch(self._offer, digests, meter.moved)
-            await hands.each(partial(self._work, fetch=fetch, waiting=waiting))
+            source = Source(self._offer, digests, meter.moved)
+            await hands.each(partial(self._work, source=source, waiting=waiting))
         meter.check()
 
-    def _work(self, carrier: Carrier, fetch: Fetch, waiting: deque[int]) -> None:
+    def _work(self, carrier: Carrier, source: Source, waiting: deque[int]) -> None:
         try:
-            for part, data in fetch.parts(carrier, waiting):
+            for part, data in Fetch(source, carrier, ahead=False).parts(waiting):
                 self._write(carrier, part, data)
         except BaseException:
             with self._moved:

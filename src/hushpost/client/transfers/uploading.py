@@ -89,7 +89,7 @@ class Uploader:
                 self._settle(carrier, sent)
             kept.result()
             request = PutPart(0, bytes(self._attempt.blob), part.index, bytes(digest))
-            carrier.put(request, data, self._meter.moved)
+            carrier.put(request, data, partial(self._moved, part))
             sent = part
         if sent:
             self._settle(carrier, sent)
@@ -98,7 +98,11 @@ class Uploader:
         try:
             carrier.settle()
         except BlobConflict:
-            self._meter.moved(-sent.sealed_size)  # another of ours came after all
+            self._moved(sent, -sent.sealed_size)  # another of ours came after all
+
+    def _moved(self, part: Part, count: int) -> None:
+        """So many sealed bytes of a part, which are somewhat fewer of the file."""
+        self._meter.moved(count * part.true // part.sealed_size)
 
     async def _missing(self, hands: Crew, layout: FileLayout) -> list[int]:
         """The parts that the server does not have.
