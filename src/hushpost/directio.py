@@ -20,6 +20,10 @@ BLOCK = 4096
 """Bytes. Places and sizes have to be multiples of it; some disks could do with less."""
 
 
+_UNABLE = {errno.EINVAL, errno.EOPNOTSUPP}
+"""This disk's blocks are larger, the bytes lie badly in memory, or the file system cannot after all."""
+
+
 def aligned_buffer(size: int) -> memoryview:
     """Zeros, of which a disk can read and to which it can write: from the beginning of a page on."""
     return memoryview(mmap.mmap(-1, size))
@@ -69,7 +73,7 @@ class DirectFile:
             try:
                 return os.pwrite(self._direct, data[:whole], offset)
             except OSError as error:
-                if error.errno != errno.EINVAL:  # this disk's blocks are larger, or the bytes lie badly
+                if error.errno not in _UNABLE:
                     raise
         return os.pwrite(self.handle, data, offset)
 
@@ -79,7 +83,7 @@ class DirectFile:
             try:
                 return os.preadv(self._direct, [buffer[:whole]], offset)
             except OSError as error:
-                if error.errno != errno.EINVAL:
+                if error.errno not in _UNABLE:
                     raise
         return os.preadv(self.handle, [buffer], offset)
 

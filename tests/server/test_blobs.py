@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from blake3 import blake3
 from hushpost.ids import TokenHash
 from hushpost.server.identity import ServerIdentity
 from hushpost.server.parts import BUFFER_SIZE
+from hushpost.server.turns import READERS
 from hushpost.settings import ListenLimits, Rate, Rates
 from hushpost.stores.base import PostOffice, StoreLimits
 from hushpost.stores.post.sqlite import SqlitePost
@@ -217,6 +219,43 @@ class TestAttacks:
                 await alice.expect(BlobCommitted, file.commit())
                 assert await file.download(alice) == file.content
             await silent.close()
+
+    async def test_slow_lines_hold_up_no_quick_one(self, tmp_path: Path) -> None:
+        """As many as are read at once, each quicker than what would count as silence."""
+        slow_file, quick_file = File(noise(PART_SIZE)), File(noise(3 * PART_SIZE))
+        async with on_disk(tmp_path) as (served, (keeper, alice), (_, bob)):
+            await alice.expect(BlobCreated, slow_file.create(3 * PART_SIZE))
+            lines = [await served.login(keeper) for _ in range(READERS)]
+            trickling = []
+            for index, line in enumerate(lines):
+                put = msgspec.structs.replace(slow_file.put(0), index=index)
+                line.write_part(put, slow_file.content, 1)
+
+                async def trickle(line: Client = line) -> None:
+                    while True:
+                        line.writer.write(bytes(4_000))
+                        await line.writer.drain()
+                        await asyncio.sleep(0.01)
+
+                trickling.append(asyncio.ensure_future(trickle()))
+            async with asyncio.timeout(8):  # they need 10 s for their parts
+                await quick_file.upload(bob)
+            for task in trickling:
+                task.cancel()
+            await asyncio.wait(trickling)
+            for line in lines:
+                await line.close()
+
+    async def test_what_is_gone_from_the_disk_is_said(self, tmp_path: Path) -> None:
+        file = File(noise(2 * PART_SIZE))
+        async with on_disk(tmp_path) as (_, (_, alice), _):
+            await file.upload(alice)
+            (path,) = (tmp_path / "files").glob("*/*")
+            os.truncate(path, path.stat().st_size - 1)
+            assert refusal(await alice.ask(file.get(1)))[0] == ErrorCode.UNKNOWN_BLOB
+            assert isinstance(await alice.ask(file.get(0)), PartContent)
+            path.unlink()
+            assert refusal(await alice.ask(file.get(0)))[0] == ErrorCode.UNKNOWN_BLOB
 
     async def test_a_slow_reader_gets_all_of_it_and_holds_no_buffer(self, tmp_path: Path) -> None:
         file = File(noise(PART_SIZE))

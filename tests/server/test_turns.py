@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hushpost.server.turns import STALLED, Turns
+from hushpost.server.turns import LEAST, REVIEW_SECONDS, Turns
 
 
 class Peer:
-    """Notes what it is told."""
+    """Notes what it is told. Between two looks so many bytes of its have arrived."""
 
-    def __init__(self, turns: Turns, *, silent: bool = False) -> None:
+    def __init__(self, turns: Turns, speed: int = LEAST) -> None:
         self.turns = turns
-        self.silent = silent
+        self.speed = speed
+        self._arrived = 0
         self.reading = False
         self.begun = asyncio.Event()
         self.ended = asyncio.Event()
@@ -28,8 +30,10 @@ class Peer:
         self.turns.leave(self)
         self.reading = False
 
-    def is_stalled(self, since: float) -> bool:
-        return self.silent
+    @property
+    def arrived(self) -> int:
+        self._arrived += self.speed
+        return self._arrived
 
     def begin_turn(self) -> None:
         self.reading = True
@@ -55,16 +59,31 @@ async def test_in_the_order_of_asking() -> None:
     peers[0].leave()
 
 
-async def test_the_silent_make_way_and_come_again() -> None:
+@pytest.mark.parametrize("speed", [0, 1, LEAST - 1])
+async def test_the_silent_and_the_slow_make_way_and_come_again(speed: int) -> None:
     turns = Turns(1)
-    silent, other = Peer(turns, silent=True), Peer(turns)
-    assert silent.ask()
+    slow, other = Peer(turns, speed), Peer(turns)
+    assert slow.ask()
     assert not other.ask()
-    async with asyncio.timeout(20 * STALLED):
+    async with asyncio.timeout(20 * REVIEW_SECONDS):
         await other.begun.wait()
-    assert silent.ended.is_set()
+    assert slow.ended.is_set()
     other.leave()
-    assert silent.begun.is_set(), "it waits like everybody"
+    assert slow.begun.is_set(), "it waits like everybody"
+
+
+async def test_the_quick_keep_their_turn() -> None:
+    turns = Turns(1)
+    quick, other, slow = Peer(turns), Peer(turns), Peer(turns, 0)
+    assert quick.ask()
+    assert not other.ask()
+    assert not slow.ask()
+    looks = asyncio.get_running_loop().time() + 5 * REVIEW_SECONDS
+    while asyncio.get_running_loop().time() < looks:
+        await asyncio.sleep(REVIEW_SECONDS)
+    assert quick.reading
+    quick.leave()
+    assert other.reading
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=60), st.integers(1, 3))

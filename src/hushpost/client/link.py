@@ -48,6 +48,9 @@ from hushpost.wire.messages import (
 
 ALPN = "hushpost/3"
 
+CLOSE_SECONDS = 1.0
+"""For the server to answer our end of TLS. It owes us nothing by then."""
+
 CONNECT_DEADLINE = 15.0
 """Seconds for name look-up, TCP, TLS and hello: the server itself gives them ten."""
 
@@ -322,7 +325,12 @@ async def _dial(address: Address) -> Link:
     context = await loop.run_in_executor(None, tls_context, address.pin)
     try:
         transport, link = await loop.create_connection(
-            Link, address.host, address.port, ssl=context, server_hostname=address.host
+            Link,
+            address.host,
+            address.port,
+            ssl=context,
+            server_hostname=address.host,
+            ssl_shutdown_timeout=CLOSE_SECONDS,
         )
     except ssl.SSLError as error:
         raise Unreachable(

@@ -1,7 +1,7 @@
 """Parts of files on their way through a server: from connections to the store, and back.
 
 All connections share a few buffers, and few of them are read at once: a part is one *turn*, and a peer that
-sends nothing for a moment loses it to another. Nobody keeps a buffer while waiting for a peer: what has come
+sends little for a moment loses it to another. Nobody keeps a buffer while waiting for a peer: what has come
 is written when the turn ends, and what is read was asked for by a peer that takes it. So slow peers hold up
 nobody, uploads hold up no envelope for long, and memory does not grow with the number of transfers.
 """
@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from hushpost.directio import aligned_buffer
-from hushpost.errors import StoreError, StoreFailed
+from hushpost.errors import StoreError, StoreFailed, UnknownBlob
 from hushpost.ids import BlobId
 from hushpost.server.refusals import BUSY_SECONDS, Refusal
 from hushpost.server.turns import Turns
@@ -36,7 +36,7 @@ BUFFERS_KEPT = 8
 """Buffers that are kept for the next. More are lent for what comes until a connection is read no more."""
 
 EACH_HOLDS = 2
-"""Buffers that one connection fills at most: one is written while the next comes."""
+"""Buffers that one connection may hold when it is read: one is written while the next comes."""
 
 PIECE = 256 * 1024
 """Bytes of a part that are sent at once: as much may be unsent."""
@@ -125,11 +125,12 @@ class _Incoming:
         self._whole = False
         self._given_up = False
         self._loop = asyncio.get_running_loop()
-        self.last = self._loop.time()
+        self.arrived = 0
         self.over = False
 
     def take(self, data: memoryview) -> None:
         """The next bytes, which are copied."""
+        self.arrived += len(data)
         while data and not self.over:
             if self._filling is None:
                 self._filling, self._used = self._traffic.lend(), 0
@@ -139,7 +140,6 @@ class _Incoming:
             data = data[count:]
             if self._used == BUFFER_SIZE:
                 self._hand_over()
-        self.last = self._loop.time()
 
     def hurry(self) -> None:
         """Write what there is, and wait for no more."""
@@ -236,7 +236,10 @@ class _Outgoing:
                     await self._deliver(self._queue.popleft())
                 else:
                     await self._wait()
-        except StoreError:  # the blob was deleted, and its head has said what would come
+        except UnknownBlob:  # it was deleted, and its head has said what would come
+            self._outlet.abort()
+        except StoreError as error:
+            log.error("a part cannot be read", reason=str(error))
             self._outlet.abort()
         except Exception:
             log.exception("internal error")
@@ -329,8 +332,9 @@ class Traffic:
             return False
         return self._turns.ask(self)
 
-    def is_stalled(self, since: float) -> bool:
-        return self._incoming is None or self._incoming.last < since
+    @property
+    def arrived(self) -> int:
+        return 0 if self._incoming is None else self._incoming.arrived
 
     def begin_turn(self) -> None:
         self._outlet.go_on()

@@ -9,15 +9,20 @@ READERS = 3
 """Connections whose parts are read at once. In each round of the event loop that is less than a millisecond
 of decryption, for which an envelope waits."""
 
-STALLED = 0.05
-"""Seconds without news of a part after which its turn is over, if others wait."""
+REVIEW_SECONDS = 0.02
+"""Between two looks at who has a turn, while others wait."""
+
+LEAST = 128 * 1024
+"""Bytes between two such looks: whoever brings fewer makes way. What a slow line brings meanwhile waits in the
+kernel, and is read in a moment when its turn comes again."""
 
 
 class Reader(Protocol):
     """Who wants a turn."""
 
-    def is_stalled(self, since: float) -> bool:
-        """Whether nothing has come since then (loop time)."""
+    @property
+    def arrived(self) -> int:
+        """Bytes that have come so far."""
 
     def begin_turn(self) -> None:
         """It is this one's."""
@@ -31,7 +36,8 @@ class Turns:
 
     def __init__(self, count: int = READERS) -> None:
         self._count = count
-        self._reading: dict[Reader, None] = {}
+        self._reading: dict[Reader, int | None] = {}
+        """What had arrived at the last look; None: there was none since the turn began."""
         self._waiting: dict[Reader, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -44,7 +50,7 @@ class Turns:
             return True
         self._waiting[reader] = None
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(STALLED, self._review)
+            self._timer = asyncio.get_running_loop().call_later(REVIEW_SECONDS, self._review)
         return False
 
     def leave(self, reader: Reader) -> None:
@@ -58,12 +64,13 @@ class Turns:
             following.begin_turn()
 
     def _review(self) -> None:
-        """Whoever sends nothing waits behind those who wait now."""
+        """Whoever is slow waits behind those who wait now."""
         self._timer = None
-        loop = asyncio.get_running_loop()
-        for reader in [each for each in self._reading if each.is_stalled(loop.time() - STALLED)]:
-            if self._waiting:
+        for reader, before in list(self._reading.items()):
+            if before is None or reader.arrived - before >= LEAST:
+                self._reading[reader] = reader.arrived
+            elif self._waiting:
                 self.leave(reader)
                 reader.end_turn()
         if self._waiting and self._timer is None:
-            self._timer = loop.call_later(STALLED, self._review)
+            self._timer = asyncio.get_running_loop().call_later(REVIEW_SECONDS, self._review)

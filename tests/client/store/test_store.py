@@ -46,25 +46,6 @@ class TestTransactions:
             t.events.add(b"two", 2)
         assert payloads(store) == [b"two"]
 
-    def test_a_brief_one_is_all_or_nothing_and_the_next_waits_for_the_disk_again(self, store: Store) -> None:
-        def level() -> int:
-            return int(store._connection.execute("PRAGMA synchronous").fetchone()[0])
-
-        normal, full = 1, 2
-        with store.brief_transaction() as t:
-            assert level() == normal
-            t.events.add(b"one", 1)
-        assert (payloads(store), level()) == ([b"one"], full)
-
-        def half() -> None:
-            with store.brief_transaction() as t:
-                t.events.add(b"two", 2)
-                raise KeyError
-
-        with pytest.raises(KeyError):
-            half()
-        assert (payloads(store), level()) == ([b"one"], full)
-
     def test_nothing_is_done_outside_of_one(self, store: Store) -> None:
         with store.transaction() as t:
             kept = t

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import itertools
 import os
 import select
 from pathlib import Path
@@ -182,3 +184,55 @@ async def test_a_pipe_gets_the_rest_when_the_server_is_back(hall: Hall) -> None:
     assert target.read_bytes() == source.read_bytes()
     assert depot.got.count(3) == 2
     assert depot.got.count(0) == 1
+
+
+async def test_what_a_disk_has_lost_is_fetched_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync fails once, and takes with it whatever was written since the last one that did not."""
+    source = pair.file(6 * PART)
+    sent = await pair.send(source)
+    write, sync = PartialFile.write, PartialFile.sync
+    written: list[tuple[int, int]] = []
+    syncs = itertools.count(1)
+
+    def writing(self: PartialFile, offset: int, data: memoryview) -> None:
+        write(self, offset, data)
+        written.append((offset, len(data)))
+
+    def syncing(self: PartialFile) -> None:
+        lost = list(written)
+        if next(syncs) == 3:
+            for offset, size in lost:
+                os.pwrite(self._file.handle, bytes(size), offset)
+            raise OSError(errno.EIO, "the disk has lost something")
+        sync(self)
+        for each in lost:
+            with contextlib.suppress(ValueError):
+                written.remove(each)
+
+    monkeypatch.setattr(PartialFile, "write", writing)
+    monkeypatch.setattr(PartialFile, "sync", syncing)
+    with pytest.raises(OSError, match="lost"):
+        await in_time(pair.bob.receive_file(sent.id, pair.inbox()))
+    (got,) = await in_time(pair.bob.resume())
+    assert got.state is TransferState.DONE
+    assert content_of(got) == source.read_bytes()
+
+
+async def test_a_source_whose_time_was_set_back_has_changed(pair: Pair) -> None:
+    source = pair.file(6 * PART)
+    begun = asyncio.Event()
+    sending = asyncio.ensure_future(
+        pair.alice.send_file(pair.to_bob.account, source, progress=lambda _: begun.set())
+    )
+    await in_time(begun.wait())
+    sending.cancel()
+    await asyncio.wait([sending])
+    before = source.stat()
+    with source.open("r+b") as file:
+        file.write(b"another beginning")
+    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (done,) = await in_time(pair.alice.resume())
+    assert done.state is TransferState.DONE
+    await pair.offered(done.id)
+    got = await in_time(pair.bob.receive_file(done.id, pair.inbox()))
+    assert content_of(got) == source.read_bytes()

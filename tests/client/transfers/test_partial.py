@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from hushpost.client.transfers.partial import NoRoom, PartialFile, boot_id, check_room
+from hushpost.client.transfers.partial import NoRoom, PartialFile, check_room
 from hushpost.crypto.filelayout import CHUNK
 from hushpost.directio import aligned_buffer
 
@@ -72,5 +73,13 @@ def test_room(tmp_path: Path) -> None:
         check_room(tmp_path, 2**60)
 
 
-def test_the_running_system_keeps_its_name() -> None:
-    assert boot_id() == boot_id()
+def test_what_cannot_be_so_large_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EFBIG, "a small file system")
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="small"):
+        PartialFile.create(tmp_path / "x", 10)
+    assert list(tmp_path.iterdir()) == []
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -5,7 +5,7 @@ kept and when: docs/spec/delivery.md.
 """
 
 from hushpost.client.store.devices import PeerDevice
-from hushpost.client.store.downloads import Automatic, BootId, Offered
+from hushpost.client.store.downloads import Automatic, Offered
 from hushpost.client.store.events import StoredEvent
 from hushpost.client.store.history import Undecryptable
 from hushpost.client.store.me import NO_EPOCH, DeliveryToken, Enrolment, Epoch, Home, Me, OwnToken, Position
@@ -24,7 +24,6 @@ __all__ = [
     "NO_STAMP",
     "Attempt",
     "Automatic",
-    "BootId",
     "DeliveryToken",
     "Draft",
     "Enrolment",

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hushpost.client.store.database import Database
 from hushpost.client.store.uploads import NO_STAMP, Stamp
 from hushpost.client.values import TransferState
 from hushpost.crypto.offer import FileOffer, Mode
-from hushpost.ids import AccountId, FixedBytes, MessageId
+from hushpost.ids import AccountId, MessageId
 from hushpost.sql import Row
-
-
-class BootId(FixedBytes):
-    """Of the running system: what was written since it began may be lost with it, unless it was synced."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +26,6 @@ class Offered:
         partial: the file in which it is put together; empty: it was not begun.
         final: what it is to be called, from the moment on in which it may be; empty: not so far.
         stamp: of what is to be called so.
-        boot: under which system the parts were written.
         released: the server was told that we need it no more.
     """
 
@@ -49,7 +42,6 @@ class Offered:
     partial: str
     final: str
     stamp: Stamp
-    boot: bytes
     released: bool
 
 
@@ -63,7 +55,7 @@ class Automatic:
 
 _COLUMNS = (
     "contact, message, name, size, folder, state, why, made_at, automatic, target, partial, final, stamp,"
-    " boot, released"
+    " released"
 )
 
 
@@ -79,7 +71,7 @@ class DownloadTable:
         """Somebody offers a file. `target`: fetch it at once, into this folder."""
         state = TransferState.WAITING if target else TransferState.OFFERED
         self._db.run(
-            "INSERT OR IGNORE INTO download VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, x'', x'', ?, x'', 0)",
+            "INSERT OR IGNORE INTO download VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, x'', x'', ?, 0)",
             contact,
             message,
             offer.encode(),
@@ -128,27 +120,21 @@ class DownloadTable:
             *_key(download),
         )
 
-    def begun(self, download: Offered, target: str, partial: str, boot: BootId) -> None:
+    def begun(self, download: Offered, target: str, partial: str) -> None:
         """It is put together in this new file."""
         self._db.run("DELETE FROM download_part WHERE contact = ? AND message = ?", *_key(download))
         self._db.run(
-            "UPDATE download SET state = 'waiting', why = '', target = ?, partial = ?, boot = ?, final = x''"
+            "UPDATE download SET state = 'waiting', why = '', target = ?, partial = ?, final = x''"
             " WHERE contact = ? AND message = ?",
             os.fsencode(target),
             os.fsencode(partial),
-            boot,
             *_key(download),
         )
 
-    def continued(self, download: Offered, boot: BootId) -> frozenset[int]:
-        """The parts that are certainly there; of another system's time, what was synced."""
-        if download.boot != boot:
-            self._db.run(
-                "DELETE FROM download_part WHERE contact = ? AND message = ? AND synced = 0", *_key(download)
-            )
+    def continued(self, download: Offered) -> frozenset[int]:
+        """It goes on; the parts that are there."""
         self._db.run(
-            "UPDATE download SET boot = ?, state = 'waiting', why = '' WHERE contact = ? AND message = ?",
-            boot,
+            "UPDATE download SET state = 'waiting', why = '' WHERE contact = ? AND message = ?",
             *_key(download),
         )
         rows = self._db.rows(
@@ -157,15 +143,8 @@ class DownloadTable:
         return frozenset(number for (number,) in rows)
 
     def written(self, download: Offered, number: int) -> None:
-        """A part is verified and in the file."""
-        self._db.run("INSERT OR IGNORE INTO download_part VALUES (?, ?, ?, 0)", *_key(download), number)
-
-    def synced(self, download: Offered, numbers: Iterable[int]) -> None:
-        """These are on the disk."""
-        self._db.run_each(
-            "UPDATE download_part SET synced = 1 WHERE contact = ? AND message = ? AND number = ?",
-            ((*_key(download), number) for number in numbers),
-        )
+        """A part is verified, and in the file, and on the disk."""
+        self._db.run("INSERT OR IGNORE INTO download_part VALUES (?, ?, ?)", *_key(download), number)
 
     def finishing(self, download: Offered, final: str, stamp: Stamp) -> None:
         """It is whole, and about to get this name."""
@@ -210,7 +189,7 @@ def _key(download: Offered) -> tuple[AccountId, MessageId]:
 
 
 def _offered(row: Row) -> Offered:
-    contact, message, name, size, folder, state, why, made_at, automatic, *places, stamp, boot, released = row
+    contact, message, name, size, folder, state, why, made_at, automatic, *places, stamp, released = row
     target, partial, final = map(os.fsdecode, places)
     return Offered(
         AccountId(contact),
@@ -226,6 +205,5 @@ def _offered(row: Row) -> Offered:
         partial,
         final,
         Stamp(stamp),
-        bytes(boot),
         bool(released),
     )

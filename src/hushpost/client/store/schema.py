@@ -278,16 +278,14 @@ _FILES = (
         partial BLOB NOT NULL,
         final BLOB NOT NULL,
         stamp BLOB NOT NULL,
-        boot BLOB NOT NULL,
         released INTEGER NOT NULL,
         PRIMARY KEY (contact, message)
     ) STRICT, WITHOUT ROWID""",
-    # synced: it is on the disk, whatever becomes of the machine.
+    # What is verified, and on the disk.
     """CREATE TABLE download_part (
         contact BLOB NOT NULL,
         message BLOB NOT NULL,
         number INTEGER NOT NULL,
-        synced INTEGER NOT NULL,
         PRIMARY KEY (contact, message, number),
         FOREIGN KEY (contact, message) REFERENCES download ON DELETE CASCADE
     ) STRICT, WITHOUT ROWID""",

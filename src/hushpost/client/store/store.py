@@ -129,19 +129,6 @@ class Store:
             yield self._tables
 
     @contextmanager
-    def brief_transaction(self) -> Iterator[Tables]:
-        """As `transaction`, without waiting for the disk: a power cut may undo it, until there is another.
-
-        Whatever becomes of this process, it is kept.
-        """
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        try:
-            with self.transaction() as t:
-                yield t
-        finally:
-            self._connection.execute("PRAGMA synchronous = FULL")
-
-    @contextmanager
     def reading(self) -> Iterator[Tables]:
         """Read one state of the database; others may write meanwhile.
 

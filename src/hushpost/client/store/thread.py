@@ -44,14 +44,6 @@ class StoreThread:
         """`Store.reading` around `work`."""
         return await self.run(lambda: self._reading(work))
 
-    def change_briefly(self, work: Callable[[Tables], T]) -> Future[T]:
-        """`Store.brief_transaction` around `work`, for a thread."""
-        return self._pool.submit(self._brief, work)
-
-    def _brief(self, work: Callable[[Tables], T]) -> T:
-        with self._store.brief_transaction() as t:
-            return work(t)
-
     def change_soon(self, work: Callable[[Tables], T]) -> Future[T]:
         """As `transaction`, for a thread."""
         return self._pool.submit(self._transaction, work)

@@ -51,6 +51,27 @@ PIECE = 1 << 20
 A = TypeVar("A", bound=ResponseMessage)
 
 
+class Attempt:
+    """A connection that is being made by a thread, for whoever waits for it."""
+
+    def __init__(self) -> None:
+        self._handle: socket.socket | None = None
+        self._given_up = False
+
+    def reached(self, handle: socket.socket) -> None:
+        """There is somebody, with whom TLS is to be agreed on."""
+        self._handle = handle
+        if self._given_up:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Nobody wants it any more: what waits for its other end fails at once. From any thread."""
+        self._given_up = True
+        if self._handle is not None:
+            with contextlib.suppress(OSError):
+                self._handle.shutdown(socket.SHUT_RDWR)
+
+
 class Carrier:
     """Used by one thread at a time; `abort` by any. A carrier that has failed stays failed."""
 
@@ -65,9 +86,9 @@ class Carrier:
     # --- beginning and end
 
     @classmethod
-    def connect(cls, address: Address) -> Carrier:
+    def connect(cls, address: Address, attempt: Attempt) -> Carrier:
         """Raises:
-        Unreachable: nobody there, no TLS 1.3, or not in time.
+        Unreachable: nobody there, no TLS 1.3, not in time, or given up.
         """
         context = tls_context(address.pin)
         tcp: socket.socket | None = None
@@ -75,6 +96,7 @@ class Carrier:
             tcp = socket.create_connection((address.host, address.port), timeout=CONNECT_SECONDS)
             tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             handle = tcp.dup()
+            attempt.reached(handle)
             try:
                 tls = context.wrap_socket(tcp, server_hostname=address.host)
             except BaseException:

@@ -15,7 +15,7 @@ from hushpost.client.link import Address, Identity
 from hushpost.client.status import Phase
 from hushpost.client.store import Me
 from hushpost.client.threads import uninterrupted
-from hushpost.client.transfers.carrier import Carrier
+from hushpost.client.transfers.carrier import Attempt, Carrier
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ async def _dial(ctx: Context, me: Me, pool: ThreadPoolExecutor, carriers: list[C
     address = Address(me.home.host, me.home.port, me.home.pin)
     known = await ctx.db.reading(lambda t: t.me.statement())
     now = ctx.clock.now()
-    carrier = await _run(pool, lambda: Carrier.connect(address), lambda made: made.close())
+    carrier = await _connected(pool, address)
     carriers.append(carrier)
     only = Crew([carrier], pool)
     greeting = await only.one(lambda each: each.greet(address, known, now))
@@ -115,11 +115,13 @@ async def _dial(ctx: Context, me: Me, pool: ThreadPoolExecutor, carriers: list[C
         ctx.reached.ring()
 
 
-async def _run(pool: ThreadPoolExecutor, work: Callable[[], T], undo: Callable[[T], None]) -> T:
-    """Its result; if we are cancelled meanwhile, what it made is undone when it is there."""
-    future = asyncio.get_running_loop().run_in_executor(pool, work)
+async def _connected(pool: ThreadPoolExecutor, address: Address) -> Carrier:
+    """If we are cancelled meanwhile, it is given up, and closed if it was made all the same."""
+    attempt = Attempt()
+    future = asyncio.get_running_loop().run_in_executor(pool, Carrier.connect, address, attempt)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        future.add_done_callback(lambda done: None if done.exception() else undo(done.result()))
+        attempt.give_up()
+        future.add_done_callback(lambda done: None if done.exception() else done.result().close())
         raise

@@ -14,7 +14,7 @@ from collections import deque
 from functools import partial
 
 from hushpost.client.context import Context
-from hushpost.client.store import Offered
+from hushpost.client.store import Offered, Tables
 from hushpost.client.threads import wait_until_ready
 from hushpost.client.transfers.carrier import Carrier
 from hushpost.client.transfers.dialing import crew
@@ -23,9 +23,6 @@ from hushpost.client.transfers.partial import PartialFile
 from hushpost.client.transfers.progress import Meter
 from hushpost.crypto.filelayout import PART, Part
 from hushpost.crypto.offer import FileOffer
-
-SYNC_PARTS = 16
-"""Parts, 64 MB, between two times that the disk is waited for: what a power cut costs at most."""
 
 
 class Downloader:
@@ -43,8 +40,6 @@ class Downloader:
         self._offer = offer
         self._file = file
         self._have = have
-        self._unsynced: list[int] = []
-        self._lock = threading.Lock()
 
     async def run(self, meter: Meter) -> None:
         """Until all of it is there, verified and durable. Again, it goes on where it was.
@@ -62,24 +57,17 @@ class Downloader:
             digests = await hands.one(lambda carrier: trusted_digests(carrier, self._offer))
             source = Source(self._offer, digests, meter.moved)
             await hands.each(partial(self._work, source=source, waiting=waiting))
-            await hands.one(lambda _: self._file.sync())
         meter.check()
 
     def _work(self, carrier: Carrier, source: Source, waiting: deque[int]) -> None:
         for part, data in Fetch(source, carrier, ahead=True).parts(waiting):
             self._file.write(part.offset, data)
-            self._note(part.index)
+            self._file.sync()  # what counts must be there, even if this disk is pulled out or fails
+            self._ctx.db.change_soon(partial(_note, self._download, part.index)).result()
 
-    def _note(self, number: int) -> None:
-        """It counts from now on; for longer than this system runs, when many were synced at once."""
-        self._ctx.db.change_briefly(lambda t: t.downloads.written(self._download, number)).result()
-        with self._lock:
-            self._unsynced.append(number)
-            if len(self._unsynced) < SYNC_PARTS:
-                return
-            numbers, self._unsynced = self._unsynced, []
-        self._file.sync()
-        self._ctx.db.change_soon(lambda t: t.downloads.synced(self._download, numbers)).result()
+
+def _note(download: Offered, number: int, t: Tables) -> None:
+    t.downloads.written(download, number)
 
 
 class Streamer:

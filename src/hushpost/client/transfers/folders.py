@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hushpost.client.store import Stamp
-from hushpost.client.transfers.sources import SourceChanged, facts_of, read_fully
+from hushpost.client.transfers.sources import SourceChanged, read_fully, state_of
 from hushpost.client.transfers.tarstream import (
     END,
     MAX_DEPTH,
@@ -114,7 +114,7 @@ class FolderSource:
             if inside.count("/") >= MAX_DEPTH or len(os.fsencode(inside)) > MAX_PATH:
                 raise _to_be_packed("a folder with others too deep inside of it")
             size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-            facts = facts_of(status) + os.fsencode(inside) + status.st_mode.to_bytes(4, "little")
+            facts = state_of(status) + os.fsencode(inside) + status.st_mode.to_bytes(4, "little")
             modified = int(status.st_mtime)
             draft = Entry(inside, begin, 0, status.st_mode, modified, size, Stamp.of(facts))
             entry = Entry(inside, begin, len(draft.header()), draft.mode, modified, size, draft.facts)

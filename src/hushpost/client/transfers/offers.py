@@ -75,7 +75,8 @@ def post_offer(t: Tables, ctx: Context, upload: Upload, size: int, digest: FileD
         file=attached(offer),
     )
     post(t, ctx, message, Content.of(*captions, offer).encode())
-    t.uploads.stands(upload.message, TransferState.DONE, upload.why)
+    remark = "" if upload.state is TransferState.FAILED else upload.why  # what it failed of is mended
+    t.uploads.stands(upload.message, TransferState.DONE, remark)
     about = upload.message, upload.contact, Direction.SENT
     end(t, TransferEnded(journal.UNNUMBERED, now, *about, TransferState.DONE))
 

@@ -6,12 +6,9 @@ import os
 import stat
 from pathlib import Path
 
-from hushpost.client.store import BootId
 from hushpost.crypto.filelayout import CHUNK
 from hushpost.directio import DirectFile
 from hushpost.errors import HushpostError
-
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 SPARE = 16 * 2**20
 """Bytes that a download leaves free: the database beside it has to go on."""
@@ -24,7 +21,8 @@ class NoRoom(HushpostError):
 
     def __init__(self, size: int, free: int) -> None:
         super().__init__(
-            f"the disk has no room for this file: it has {size:,} bytes, and {free:,} are free",
+            f"the disk has no room for this file: {size:,} bytes are to come, {SPARE:,} must stay free,"
+            f" and {free:,} are",
             hint="make room, or choose another folder; what has come is kept",
         )
 
@@ -45,7 +43,12 @@ class PartialFile:
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(path, flags, 0o666)
-        os.ftruncate(handle, size)
+        try:
+            os.ftruncate(handle, size)
+        except BaseException:
+            os.close(handle)
+            path.unlink()
+            raise
         return cls(path, DirectFile(handle))
 
     @classmethod
@@ -95,11 +98,3 @@ def check_room(folder: Path, size: int) -> None:
     free = status.f_bavail * status.f_frsize
     if free < size + SPARE:
         raise NoRoom(size, free)
-
-
-def boot_id() -> BootId:
-    """Of the running system; where it tells none, a new one each time, so that only what is synced counts."""
-    try:
-        return BootId.parse(BOOT_ID.read_text().strip().replace("-", ""))
-    except (OSError, ValueError):
-        return BootId.random()

@@ -17,7 +17,7 @@ from hushpost.client.transfers.downloading import Downloader, Streamer
 from hushpost.client.transfers.finishing import discard, finish_file, finish_folder, was_finished
 from hushpost.client.transfers.naming import Place, chosen_place, partial_in
 from hushpost.client.transfers.offers import end
-from hushpost.client.transfers.partial import PartialFile, boot_id, check_room
+from hushpost.client.transfers.partial import PartialFile, check_room
 from hushpost.client.transfers.progress import Meter
 from hushpost.client.values import Direction, TransferEnded, TransferState
 from hushpost.crypto.offer import FileOffer
@@ -46,7 +46,7 @@ class Fetcher:
             target: a folder, or a name that is not taken.
 
         Raises:
-            UsageError, NoRoom: nothing was changed.
+            UsageError: nothing was changed. NoRoom: nothing was written; when resumed, it goes there.
             FileError, UnsafeFolder: it is not what was offered, or nothing that one should keep.
             Unreachable, RetryLater: later, perhaps.
             OSError: the disk failed.
@@ -129,13 +129,12 @@ class Fetcher:
     async def _opened(self, download: Offered, place: Place, offer: FileOffer) -> Opened:
         """The partial file of before, if it is in this folder; or a new one, and that of before is gone."""
         folder = place.folder
-        boot = await asyncio.to_thread(boot_id)
         known = Path(download.partial) if download.partial else None
         packed = offer.size if download.is_folder else 0
         if known is not None and known.parent == folder:
             file = await asyncio.to_thread(PartialFile.reopen, known, offer.size)
             if file is not None:
-                have = await self._ctx.change(lambda t: t.downloads.continued(download, boot))
+                have = await self._ctx.change(lambda t: t.downloads.continued(download))
                 left = sum(part.true for part in offer.layout.parts() if part.index not in have)
                 await asyncio.to_thread(check_room, folder, left + packed)
                 return Opened(file, have)
@@ -144,7 +143,7 @@ class Fetcher:
             await asyncio.to_thread(discard, known)
         path = partial_in(folder)
         places = place.target, os.fspath(path)
-        await self._ctx.change(lambda t: t.downloads.begun(download, *places, boot))
+        await self._ctx.change(lambda t: t.downloads.begun(download, *places))
         return Opened(await asyncio.to_thread(PartialFile.create, path, offer.size), frozenset())
 
     async def _ended(self, download: Offered, state: TransferState, why: str = "") -> None:

@@ -67,7 +67,10 @@ class FreshParts:
         self._buffers: list[memoryview] = []
 
     def sealed(self, part: Part, into: memoryview) -> Sealed:
-        buffer = self._buffers.pop() if self._buffers else memoryview(bytearray(PART))
+        try:
+            buffer = self._buffers.pop()
+        except IndexError:
+            buffer = memoryview(bytearray(PART))
         plain = buffer[: part.true]
         if plain:
             self._source.read_into(part.offset, plain)

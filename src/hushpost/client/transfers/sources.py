@@ -56,9 +56,14 @@ class Source(Protocol):
 
 
 def facts_of(status: os.stat_result) -> bytes:
-    """Device, inode, size and time of modification: what must not change."""
+    """Device, inode, size and time of modification: what makes it this file."""
     numbers = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     return b"".join(number.to_bytes(16, "little", signed=True) for number in numbers)
+
+
+def state_of(status: os.stat_result) -> bytes:
+    """That, and the time of its last change of any kind, which nobody can set back: what must not change."""
+    return facts_of(status) + status.st_ctime_ns.to_bytes(16, "little", signed=True)
 
 
 class FileSource:
@@ -77,7 +82,7 @@ class FileSource:
             os.close(self._handle)
             raise UsageError("this is no regular file, or one of more than 16 TiB")
         self.size = status.st_size
-        self.stamp = Stamp.of(facts_of(status))
+        self.stamp = Stamp.of(state_of(status))
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         read_fully(self._handle, offset, buffer)
@@ -85,7 +90,7 @@ class FileSource:
     def check(self) -> None:
         """By its handle and by its name: it may have been replaced, too."""
         try:
-            found = facts_of(os.fstat(self._handle)), facts_of(os.stat(self._path))
+            found = state_of(os.fstat(self._handle)), state_of(os.stat(self._path))
         except OSError:
             raise SourceChanged from None
         if any(Stamp.of(each) != self.stamp for each in found):

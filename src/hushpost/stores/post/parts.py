@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
+import structlog
+
 from hushpost import sql
 from hushpost.errors import BadDigest, BlobConflict, BlobMissing, UnknownBlob
 from hushpost.ids import AccountId, BlobId, TokenHash
@@ -16,6 +18,8 @@ from hushpost.stores.engine import Engine
 from hushpost.stores.post import blobs
 from hushpost.stores.post.partfiles import LostPart, PartDigester, PartFiles, extent
 from hushpost.stores.post.tables import PostTables
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 Place = tuple[BlobId, int]
@@ -119,7 +123,11 @@ class PostParts:
         return await self._query(lambda db: _state(db, blob, read, first, limit))
 
     async def find_part(self, blob: BlobId, read: TokenHash, index: int) -> StoredPart:
-        return await self._query(lambda db: _find_part(db, blob, read, index))
+        part = await self._query(lambda db: _find_part(db, blob, read, index))
+        if not await self._files.has(part):
+            log.error("the content of a file is gone from the disk")
+            raise UnknownBlob("there is no such part")
+        return part
 
     async def read_part(self, part: StoredPart, offset: int, buffer: memoryview) -> int:
         return await _known(self._files.read(part, offset, buffer))
