@@ -13,8 +13,8 @@ REVIEW_SECONDS = 0.02
 """Between two looks at who has a turn, while others wait."""
 
 LEAST = 128 * 1024
-"""Bytes between two such looks: whoever brings fewer makes way. What a slow line brings meanwhile waits in the
-kernel, and is read in a moment when its turn comes again."""
+"""Bytes between two such looks: whoever brings fewer makes way. What a slow line brings meanwhile waits in
+the kernel, and is read in a moment when its turn comes again."""
 
 
 class Reader(Protocol):

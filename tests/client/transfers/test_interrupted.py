@@ -14,10 +14,11 @@ import pytest
 
 from hushpost.client.threads import Check
 from hushpost.client.transfers import receiving
+from hushpost.client.transfers.dialing import CONNECTIONS
 from hushpost.client.transfers.finishing import Note
 from hushpost.client.transfers.naming import Place
 from hushpost.client.transfers.partial import NoRoom, PartialFile
-from hushpost.client.values import TransferState
+from hushpost.client.values import Progress, TransferState
 from hushpost.crypto.filelayout import PART
 from hushpost.errors import Unreachable, UsageError
 from tests.client.depot import Blob
@@ -219,17 +220,22 @@ async def test_what_a_disk_has_lost_is_fetched_again(pair: Pair, monkeypatch: py
 
 
 async def test_a_source_whose_time_was_set_back_has_changed(pair: Pair) -> None:
-    source = pair.file(6 * PART)
+    source = pair.file(8 * PART)
     begun = asyncio.Event()
-    sending = asyncio.ensure_future(
-        pair.alice.send_file(pair.to_bob.account, source, progress=lambda _: begun.set())
-    )
+
+    def watch(progress: Progress) -> None:
+        if progress.carried > CONNECTIONS * PART:  # then one part is through
+            begun.set()
+
+    sending = asyncio.ensure_future(pair.alice.send_file(pair.to_bob.account, source, progress=watch))
     await in_time(begun.wait())
     sending.cancel()
     await asyncio.wait([sending])
     before = source.stat()
     with source.open("r+b") as file:
-        file.write(b"another beginning")
+        for number in range(8):
+            file.seek(number * PART)
+            file.write(b"another beginning")
     os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
     (done,) = await in_time(pair.alice.resume())
     assert done.state is TransferState.DONE
