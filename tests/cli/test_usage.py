@@ -25,6 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ["--home", "", "whoami"],
         ["--profile", "", "whoami"],
+        ["get", "00" * 16, "--output", ""],
         ["serve", "--data", ""],
         ["serve", "--data", "data", "--listen", ""],
         ["serve", "--data", "data", "--advertise", ""],

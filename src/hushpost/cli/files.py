@@ -13,7 +13,7 @@ import typer
 
 from hushpost.cli import words
 from hushpost.cli.desk import Desk
-from hushpost.cli.options import command_with
+from hushpost.cli.options import command_with, given
 from hushpost.cli.progress import names_of, shown
 from hushpost.cli.reading import caught_up, message_id
 from hushpost.client.values import Contact, Direction, Transfer, TransferState
@@ -49,7 +49,8 @@ def get(
     desk: Desk,
     file: Id,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="PATH", help="A folder, a new name, or -.")
+        str,
+        typer.Option("--output", "-o", metavar="PATH", help="A folder, a new name, or -.", callback=given),
     ] = ".",
 ) -> None:
     """Fetch a file that somebody offers.

@@ -20,11 +20,16 @@ AsJson = Annotated[
 """Of servers."""
 
 
-def folder(text: str) -> Path:
-    """A folder that an option names. An empty one is the variable of a script that was never set, not `.`."""
+def given(text: str) -> str:
+    """A path that an option names. An empty one is the variable of a script that was never set, not `.`."""
     if not text:
         raise typer.BadParameter("it is empty")
-    return Path(text)
+    return text
+
+
+def folder(text: str) -> Path:
+    """The same, of a folder."""
+    return Path(given(text))
 
 
 def written(host: str, port: int) -> str:
