@@ -178,16 +178,12 @@ class PartFiles:
 
         return await self._working.run(run)
 
-    async def has(self, part: StoredPart) -> bool:
-        """Whether the file reaches so far. It may have been cut or deleted behind our back."""
-
-        def run() -> bool:
-            try:
-                return self._path(part.blob).stat().st_size >= part.index * SLOT + part.size
-            except FileNotFoundError:
-                return False
-
-        return await self._working.run(run)
+    def has(self, part: StoredPart) -> bool:
+        """Whether the file reaches so far: it may have been cut or deleted by others. It blocks."""
+        try:
+            return self._path(part.blob).stat().st_size >= part.index * SLOT + part.size
+        except FileNotFoundError:
+            return False
 
     async def remove(self, blob: BlobId) -> None:
         """Harmless if there is none."""

@@ -123,11 +123,14 @@ class PostParts:
         return await self._query(lambda db: _state(db, blob, read, first, limit))
 
     async def find_part(self, blob: BlobId, read: TokenHash, index: int) -> StoredPart:
-        part = await self._query(lambda db: _find_part(db, blob, read, index))
-        if not await self._files.has(part):
-            log.error("the content of a file is gone from the disk")
-            raise UnknownBlob("there is no such part")
-        return part
+        def look(db: sql.Connection) -> StoredPart:
+            part = _find_part(db, blob, read, index)
+            if not self._files.has(part):
+                log.error("the content of a file is gone from the disk")
+                raise UnknownBlob("there is no such part")
+            return part
+
+        return await self._query(look)
 
     async def read_part(self, part: StoredPart, offset: int, buffer: memoryview) -> int:
         return await _known(self._files.read(part, offset, buffer))
