@@ -16,7 +16,6 @@ from blake3 import blake3
 from hushpost.ids import TokenHash
 from hushpost.server.identity import ServerIdentity
 from hushpost.server.parts import BUFFER_SIZE
-from hushpost.server.turns import READERS
 from hushpost.settings import ListenLimits, Rate, Rates
 from hushpost.stores.base import PostOffice, StoreLimits
 from hushpost.stores.post.sqlite import SqlitePost
@@ -221,11 +220,11 @@ class TestAttacks:
             await silent.close()
 
     async def test_slow_lines_hold_up_no_quick_one(self, tmp_path: Path) -> None:
-        """As many as are read at once, each quicker than what would count as silence."""
+        """Three of them, each quicker than what one could call silence."""
         slow_file, quick_file = File(noise(PART_SIZE)), File(noise(3 * PART_SIZE))
         async with on_disk(tmp_path) as (served, (keeper, alice), (_, bob)):
             await alice.expect(BlobCreated, slow_file.create(3 * PART_SIZE))
-            lines = [await served.login(keeper) for _ in range(READERS)]
+            lines = [await served.login(keeper) for _ in range(3)]
             trickling = []
             for index, line in enumerate(lines):
                 put = msgspec.structs.replace(slow_file.put(0), index=index)
