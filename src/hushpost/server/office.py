@@ -19,8 +19,9 @@ from hushpost.settings import ServeSettings
 from hushpost.stores.base import PostOffice, StoreLimits
 from hushpost.wire.messages import Authenticated, ResponseMessage
 
-SCRATCH_SIZE = 256 * 1024
-"""Bytes that are read at once: as many as uvloop decrypts at once."""
+SCRATCH_SIZE = 192 * 1024
+"""Bytes that are read at once. Envelopes wait for that: with 256 KiB, as many as uvloop decrypts at once, a
+fifth longer beside files, which are no slower with these."""
 
 T = TypeVar("T")
 

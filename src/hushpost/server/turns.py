@@ -6,8 +6,8 @@ import asyncio
 from typing import Protocol
 
 READERS = 1
-"""Connections whose parts are read at once. All of them end in one event loop, so that more are no quicker; but
-in each of its rounds an envelope would wait for every one of them to be decrypted."""
+"""Connections whose parts are read at once. All end in one event loop, so that more are no quicker; but in
+each of its rounds an envelope would wait for every one of them to be decrypted."""
 
 REVIEW_SECONDS = 0.01
 """Between two looks at who has a turn, while others wait."""
