@@ -24,8 +24,8 @@ from hushpost.stores.room import disk_room
 from hushpost.wire.limits import PART_SIZE
 
 WRITERS = 4
-"""Threads that write parts, each for as long as one comes quickly: that of the connection which is read, and a
-few that wait for the disk. They keep it busy, while an envelope's commit has few parts before it."""
+"""Threads that write parts, each for as long as one comes quickly: that of the connection which is read, and
+a few that wait for the disk. They keep it busy, while an envelope's commit has few parts before it."""
 
 READERS = 2
 """Threads for everything else: one for each of two cores, beside the event loop."""
