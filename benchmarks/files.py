@@ -27,6 +27,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks import disk
 from benchmarks.report import Row, at_least, at_most, show
 from benchmarks.scale import scale
 from demo.secure import Person
@@ -155,19 +156,6 @@ def bare_copy(size: int) -> float:
     return size / 1e6 / seconds
 
 
-def bare_writes(path: Path, size: int) -> float:
-    """MB/s of writing pieces of a part's size behind each other, each of them synced."""
-    piece = os.urandom(PART)
-    begun = time.perf_counter()
-    with path.open("wb", buffering=0) as file:
-        for _ in range(-(-size // PART)):
-            file.write(piece)
-            os.fdatasync(file.fileno())
-    seconds = time.perf_counter() - begun
-    path.unlink()
-    return size / 1e6 / seconds
-
-
 def make(path: Path, size: int) -> None:
     piece = os.urandom(16 * MIB)
     with path.open("wb") as file:
@@ -228,13 +216,14 @@ def rates(office: Office, size: int) -> tuple[list[Row], Peaks]:
     copy = bare_copy(size)
     up, down = through(office, source)
     copy = (copy + bare_copy(size)) / 2
-    writes = bare_writes(office.folder / "written.bin", size)
+    writes, at_once = disk.written(office.folder, size), disk.copied(office.folder, office.fetched, size)
     peaks = Peaks.of(f"{size / GIB:g} GiB", office, up, down)
     megabytes = size / 1e6
     both = megabytes / (up.seconds + down.seconds)
     rows = [
         Row("bare TLS 1.3 copy, before and after", copy, "MB/s"),
-        Row("bare writes to the same disk, each part synced", writes, "MB/s"),
+        Row("the server's disk alone: writes", writes, "MB/s"),
+        Row("reads from it, and writes to the receiver's disk, at once: each", at_once, "MB/s"),
         Row("upload", megabytes / up.seconds, "MB/s"),
         Row("download", megabytes / down.seconds, "MB/s"),
         at_least("upload, share of the bare copy", megabytes / up.seconds / copy * 100, 45, "%"),
