@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 import time
 from typing import Protocol
 
@@ -34,26 +35,30 @@ connected, and a clock that was put right has not measured anything."""
 
 
 class Stopwatch:
-    """How long we were connected, over as many connections as it took."""
+    """How long we were connected, over as many connections as it took. For any thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self._since: int | None = None
         self._seconds = 0
 
     def start(self) -> None:
-        self._since = self._clock.now()
+        with self._lock:
+            self._since = self._clock.now()
 
     def stop(self) -> None:
         """The connection is over."""
-        self._look()
-        self._since = None
+        with self._lock:
+            self._look()
+            self._since = None
 
     def take(self) -> int:
-        """Seconds since this was asked last."""
-        self._look()
-        seconds, self._seconds = self._seconds, 0
-        return seconds
+        """Seconds since this was asked last. Ask where they are noted: nobody gets them again."""
+        with self._lock:
+            self._look()
+            seconds, self._seconds = self._seconds, 0
+            return seconds
 
     def _look(self) -> None:
         if self._since is not None:

@@ -301,7 +301,7 @@ class Work:
     async def _keep_keys(self, left: int) -> None:
         """Keys and what follows from them: at once, every minute, and when somebody rings."""
         while True:
-            await self._ctx.change(partial(self._age, seconds=self._stopwatch.take()))
+            await self._ctx.change(self._age)
             with contextlib.suppress(RetryLater, StoreFull):  # the next round tries again
                 left = await look_after_keys(self._ctx, self.link, left)
             self.receiver.forget_keys()
@@ -309,14 +309,14 @@ class Work:
             self._ctx.outbox.ring()
             await _either(self._ctx.clock.sleep(UPKEEP_SECONDS), self._ctx.keys)
 
-    def _age(self, t: Tables, seconds: int) -> None:
+    def _age(self, t: Tables) -> None:
         """What passes with time: old secrets and records; and who is owed an answer or our token."""
         now = self._ctx.clock.now()
         if self.receiver.caught_up:
             t.me.drained(now)
             for each in t.gaps.overdue(now):
                 journal.alarm(t, Alarm.MISSING, now, each.account, f"{each.messages} messages")
-        grow_older(t, seconds, now)
+        grow_older(t, self._stopwatch.take(), now)
         t.received.trim(now)
         t.outbox.trim(now)
         for device in t.devices.unanswered(now - ANSWER_WITHIN):

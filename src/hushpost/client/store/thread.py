@@ -17,8 +17,9 @@ T = TypeVar("T")
 class StoreThread:
     """Runs whole transactions away from the event loop.
 
-    Whoever is cancelled while waiting does not stop the transaction: it is done, or will be, or fails
-    unheard. So a transaction must leave a state that is good without whoever asked for it.
+    Where whoever waits is cancelled, a transaction that has not begun never does, and any other is done, or
+    fails unheard. So it must leave a state that is good without whoever asked for it, and what it
+    uses up must be taken within it.
     """
 
     def __init__(self, store: Store, pool: ThreadPoolExecutor) -> None:
