@@ -12,10 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from hushpost.directio import DirectFile, aligned_buffer, opened
+from hushpost.stores.post.partfiles import SLOT
 
 LANES = 2
-PIECE = 4 << 20
-"""Bytes: the slot of a part."""
 
 
 def written(folder: Path, size: int) -> float:
@@ -46,23 +45,23 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _write(file: DirectFile, lane: int, size: int) -> None:
-    piece = aligned_buffer(PIECE)
-    piece[:] = os.urandom(PIECE)
+    piece = aligned_buffer(SLOT)
+    piece[:] = os.urandom(SLOT)
     for at in _places(lane, size):
         file.write(piece, at)
         os.fdatasync(file.handle)
 
 
 def _read(file: DirectFile, lane: int, size: int) -> None:
-    piece = aligned_buffer(PIECE)
+    piece = aligned_buffer(SLOT)
     for at in _places(lane, size):
-        if file.read(piece, at) != PIECE:
+        if file.read(piece, at) != SLOT:
             raise RuntimeError("less was read than had been written")
 
 
 def _places(lane: int, size: int) -> range:
     """Every lane its own pieces, behind those of the others."""
-    return range(lane * PIECE, -(-size // PIECE) * PIECE, LANES * PIECE)
+    return range(lane * SLOT, -(-size // SLOT) * SLOT, LANES * SLOT)
 
 
 def _timed(work: list[partial[None]]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import msgspec
 import pytest
@@ -118,6 +119,42 @@ async def test_connections_that_are_cut_count_together(town: SmallTown) -> None:
             return (await own_keys(bob))[0].connected - before >= 500
 
         await until(counted)
+
+
+async def test_what_was_still_to_be_counted_when_the_line_was_cut_is_not_lost(town: SmallTown) -> None:
+    await town.join("bob")
+    town.server.twist = never_retired
+    async with town.open("bob") as (bob,):
+        await in_time(bob.settled())
+        await rotated(town, bob)
+        before = await counted_so_far(bob)
+        held = threading.Event()
+        busy = asyncio.ensure_future(bob._ctx.db.run(held.wait))
+        try:
+            town.clock.move(100)
+            for _ in range(100):  # the upkeep is asked for, and waits behind that
+                await asyncio.sleep(0)
+            town.server.cut()
+            await until(lambda: is_in(bob, Phase.WAITING))
+        finally:
+            held.set()
+        await busy
+
+        async def counted() -> bool:
+            town.clock.move(1 if await is_in(bob, Phase.WAITING) else 0)
+            return (await own_keys(bob))[0].connected - before >= 100
+
+        await until(counted)
+
+
+async def counted_so_far(client: Client) -> int:
+    """When nothing is left to be counted, as long as the clock stands still."""
+    before = -1
+    while before != (before := (await own_keys(client))[0].connected):
+        client._ctx.keys.ring()
+        for _ in range(20):  # meanwhile the upkeep asks for its transaction
+            await asyncio.sleep(0.005)
+    return before
 
 
 async def is_in(client: Client, phase: Phase) -> bool:
