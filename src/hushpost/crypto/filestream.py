@@ -32,6 +32,7 @@ class _Chunks:
     """What sealing and opening a part have in common: its key, and the count of its chunks."""
 
     def __init__(self, key: FileKey, blob: BlobId, part: Part, nonce: PartNonce) -> None:
+        self.salt = nonce
         derived = derive(Label.FILE_PART, key, blob, u32(part.index), salt=nonce)
         self.cipher = ChunkCipher(Secret(derived))
         self.part = part
@@ -150,10 +151,25 @@ class PartOpener:
         Raises:
             FileError: TRUNCATED, or what failed before.
         """
-        state = self._state
-        if not isinstance(state, _Chunks) or state.left:
-            self._fail(state if isinstance(state, FileFault) else FileFault.TRUNCATED)
+        if self._begun.left:
+            self._fail(FileFault.TRUNCATED)
         return PartDigest(self._hash.digest())
+
+    @property
+    def nonce(self) -> PartNonce:
+        """Under which the part was sealed. Ask when it is finished.
+
+        Raises:
+            FileError: as `finish`.
+        """
+        return self._begun.salt
+
+    @property
+    def _begun(self) -> _Chunks:
+        state = self._state
+        if not isinstance(state, _Chunks):
+            self._fail(state if isinstance(state, FileFault) else FileFault.TRUNCATED)
+        return state
 
     def _cut(self, rest: memoryview, size: int) -> tuple[memoryview, memoryview]:
         """The next `size` bytes of the stream, or none as long as they are not there; and what is behind."""

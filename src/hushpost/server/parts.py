@@ -38,8 +38,9 @@ BUFFERS_KEPT = 8
 EACH_HOLDS = 2
 """Buffers that one connection may hold when it is read: one is written while the next comes."""
 
-PIECE = 256 * 1024
-"""Bytes of a part that are sent at once: as much may be unsent."""
+PIECE = 7 * 16 * 1024
+"""Bytes of a part that are sent at once: seven records of TLS. Encrypted, they stay below the 128 KiB from
+which on an allocator may ask the system for new memory each time, a page fault for every 4 KiB."""
 
 
 log = structlog.get_logger()

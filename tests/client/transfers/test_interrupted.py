@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hushpost.client.threads import Check
-from hushpost.client.transfers import receiving
+from hushpost.client.transfers import downloading, receiving
 from hushpost.client.transfers.dialing import CONNECTIONS
 from hushpost.client.transfers.finishing import Note
 from hushpost.client.transfers.naming import Place
@@ -189,6 +189,7 @@ async def test_a_pipe_gets_the_rest_when_the_server_is_back(hall: Hall) -> None:
 
 async def test_what_a_disk_has_lost_is_fetched_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sync fails once, and takes with it whatever was written since the last one that did not."""
+    monkeypatch.setattr(downloading, "SYNCED_TOGETHER", 2)
     source = pair.file(6 * PART)
     sent = await pair.send(source)
     write, sync = PartialFile.write, PartialFile.sync

@@ -5,7 +5,7 @@ kept and when: docs/spec/delivery.md.
 """
 
 from hushpost.client.store.devices import PeerDevice
-from hushpost.client.store.downloads import Automatic, Offered
+from hushpost.client.store.downloads import Arrived, Automatic, Offered
 from hushpost.client.store.events import StoredEvent
 from hushpost.client.store.history import Undecryptable
 from hushpost.client.store.me import NO_EPOCH, DeliveryToken, Enrolment, Epoch, Home, Me, OwnToken, Position
@@ -22,6 +22,7 @@ from hushpost.client.store.uploads import NO_STAMP, Attempt, SourceKind, Stamp, 
 __all__ = [
     "NO_EPOCH",
     "NO_STAMP",
+    "Arrived",
     "Attempt",
     "Automatic",
     "DeliveryToken",

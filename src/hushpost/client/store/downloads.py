@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hushpost.client.store.database import Database
 from hushpost.client.store.uploads import NO_STAMP, Stamp
 from hushpost.client.values import TransferState
+from hushpost.crypto.filekeys import PartNonce
 from hushpost.crypto.offer import FileOffer, Mode
 from hushpost.ids import AccountId, MessageId
 from hushpost.sql import Row
@@ -43,6 +44,20 @@ class Offered:
     final: str
     stamp: Stamp
     released: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The parts of a file that are in it, all of them verified.
+
+    Attributes:
+        synced: the disk has them.
+        written: the disk may have lost them since, if the system ended; each with the nonce under which it
+            was sealed. Sealed again under this nonce it gives its digest, if it is still there.
+    """
+
+    synced: frozenset[int] = frozenset()
+    written: Mapping[int, PartNonce] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +146,33 @@ class DownloadTable:
             *_key(download),
         )
 
-    def continued(self, download: Offered) -> frozenset[int]:
+    def continued(self, download: Offered) -> Arrived:
         """It goes on; the parts that are there."""
         self._db.run(
             "UPDATE download SET state = 'waiting', why = '' WHERE contact = ? AND message = ?",
             *_key(download),
         )
         rows = self._db.rows(
-            "SELECT number FROM download_part WHERE contact = ? AND message = ?", *_key(download)
+            "SELECT number, nonce FROM download_part WHERE contact = ? AND message = ?", *_key(download)
         )
-        return frozenset(number for (number,) in rows)
+        return Arrived(
+            frozenset(number for number, nonce in rows if nonce is None),
+            {number: PartNonce(nonce) for number, nonce in rows if nonce is not None},
+        )
 
-    def written(self, download: Offered, number: int) -> None:
-        """A part is verified, and in the file, and on the disk."""
-        self._db.run("INSERT OR IGNORE INTO download_part VALUES (?, ?, ?)", *_key(download), number)
+    def written(self, download: Offered, number: int, nonce: PartNonce) -> None:
+        """A part is verified, and in the file; the disk may not have it yet."""
+        self._db.run(
+            "INSERT OR REPLACE INTO download_part VALUES (?, ?, ?, ?)", *_key(download), number, nonce
+        )
+
+    def synced(self, download: Offered, numbers: Iterable[int]) -> None:
+        """The disk has these."""
+        self._each_part("UPDATE download_part SET nonce = NULL", download, numbers)
+
+    def lost(self, download: Offered, numbers: Iterable[int]) -> None:
+        """The disk has something else in the places of these."""
+        self._each_part("DELETE FROM download_part", download, numbers)
 
     def finishing(self, download: Offered, final: str, stamp: Stamp) -> None:
         """It is whole, and about to get this name."""
@@ -173,6 +201,10 @@ class DownloadTable:
             *_key(download),
         )
         self._db.key_material_went()
+
+    def _each_part(self, change: str, download: Offered, numbers: Iterable[int]) -> None:
+        where = " WHERE contact = ? AND message = ? AND number = ?"
+        self._db.run_each(change + where, ((*_key(download), number) for number in numbers))
 
     # --- what is fetched unasked
 

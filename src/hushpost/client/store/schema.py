@@ -281,7 +281,7 @@ _FILES = (
         released INTEGER NOT NULL,
         PRIMARY KEY (contact, message)
     ) STRICT, WITHOUT ROWID""",
-    # What is verified, and on the disk.
+    # What is verified, and in the file.
     """CREATE TABLE download_part (
         contact BLOB NOT NULL,
         message BLOB NOT NULL,
@@ -314,6 +314,11 @@ _KEYS_A_DAY = (
     "CREATE TABLE one_time_made (day INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT",
 )
 
+_PARTS_ON_THE_DISK = (
+    # nonce: under which the part was sealed; NULL: the disk has it for certain.
+    "ALTER TABLE download_part ADD COLUMN nonce BLOB",
+)
+
 STEPS: tuple[Step, ...] = (
     Step(
         "who we are, keys, others and their sessions, post, what happened",
@@ -324,6 +329,7 @@ STEPS: tuple[Step, ...] = (
     Step("why something is sent", ("ALTER TABLE outgoing RENAME COLUMN silent TO purpose",)),
     Step("messages of others that are missing", _GAPS),
     Step("how many one-time keys were made in a day", _KEYS_A_DAY),
+    Step("which fetched parts the disk may still lose", _PARTS_ON_THE_DISK),
 )
 
 VERSION = len(STEPS)

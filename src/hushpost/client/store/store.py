@@ -129,6 +129,19 @@ class Store:
             yield self._tables
 
     @contextmanager
+    def note(self) -> Iterator[Tables]:
+        """`transaction`, but it does not wait for the disk: it survives the end of this process, however
+        sudden, and that of the system when a later transaction is durable. So only for what is checked
+        before it is believed.
+        """
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            with self.transaction() as tables:
+                yield tables
+        finally:
+            self._connection.execute("PRAGMA synchronous=FULL")
+
+    @contextmanager
     def reading(self) -> Iterator[Tables]:
         """Read one state of the database; others may write meanwhile.
 

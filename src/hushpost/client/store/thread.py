@@ -49,6 +49,10 @@ class StoreThread:
         """As `transaction`, for a thread."""
         return self._pool.submit(self._transaction, work)
 
+    def note_soon(self, work: Callable[[Tables], T]) -> Future[T]:
+        """As `Store.note`, for a thread."""
+        return self._pool.submit(self._note, work)
+
     def read_soon(self, work: Callable[[Tables], T]) -> Future[T]:
         """As `reading`, for a thread."""
         return self._pool.submit(self._reading, work)
@@ -66,6 +70,10 @@ class StoreThread:
 
     def _transaction(self, work: Callable[[Tables], T]) -> T:
         with self._store.transaction() as t:
+            return work(t)
+
+    def _note(self, work: Callable[[Tables], T]) -> T:
+        with self._store.note() as t:
             return work(t)
 
     def _reading(self, work: Callable[[Tables], T]) -> T:

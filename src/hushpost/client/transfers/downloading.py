@@ -1,7 +1,10 @@
 """One download, from wherever it stands: parts fetched side by side, verified, put in their places.
 
 A part is written when all of it is verified, its digest as well, which is that of the list that the offer
-vouches for; and only into a file of another name. Normative text: docs/spec/files.md, "Reading".
+vouches for; and only into a file of another name. That it is there is noted at once, so that the end of this
+process takes nothing away, and with its nonce: the disk is told to keep what it was given for many parts
+together, and whoever goes on seals again what it may not have kept. Normative text: docs/spec/files.md,
+"Reading".
 """
 
 from __future__ import annotations
@@ -14,32 +17,40 @@ from collections import deque
 from functools import partial
 
 from hushpost.client.context import Context
-from hushpost.client.store import Offered, Tables
-from hushpost.client.threads import wait_until_ready
+from hushpost.client.store import Arrived, Offered, Tables
+from hushpost.client.threads import Check, wait_until_ready
 from hushpost.client.transfers.carrier import Carrier
 from hushpost.client.transfers.dialing import crew
 from hushpost.client.transfers.fetching import Fetch, Source, trusted_digests
 from hushpost.client.transfers.partial import PartialFile
 from hushpost.client.transfers.progress import Meter
-from hushpost.crypto.filelayout import PART, Part
+from hushpost.crypto.filekeys import PartDigests, PartNonce
+from hushpost.crypto.filelayout import PART, SEALED_PART, Part
+from hushpost.crypto.filestream import PartSealer
 from hushpost.crypto.offer import FileOffer
+from hushpost.directio import aligned_buffer
+
+SYNCED_TOGETHER = 16
+"""Parts: so many have to be looked at again when the system has ended, which takes a tenth of a second."""
 
 
 class Downloader:
     """Fills a partial file.
 
     Args:
-        have: the parts that are in it.
+        arrived: the parts that are in it.
     """
 
     def __init__(
-        self, ctx: Context, download: Offered, offer: FileOffer, file: PartialFile, have: frozenset[int]
+        self, ctx: Context, download: Offered, offer: FileOffer, file: PartialFile, arrived: Arrived
     ) -> None:
         self._ctx = ctx
         self._download = download
         self._offer = offer
         self._file = file
-        self._have = have
+        self._arrived = arrived
+        self._fresh: list[int] = []
+        self._syncing = threading.Lock()
 
     async def run(self, meter: Meter) -> None:
         """Until all of it is there, verified and durable. Again, it goes on where it was.
@@ -51,23 +62,53 @@ class Downloader:
             OSError: the disk is full, or failed.
         """
         layout = self._offer.layout
-        meter.starts(len(self._have) * PART, layout.size)
-        waiting = deque(number for number in range(layout.count) if number not in self._have)
+        have = self._arrived.synced | self._arrived.written.keys()
+        meter.starts(len(have) * PART, layout.size)
         async with crew(self._ctx) as hands:
             digests = await hands.one(lambda carrier: trusted_digests(carrier, self._offer))
+            lost = await hands.one(lambda carrier: self._look_again(digests, carrier.check))
+            meter.moved(-len(lost) * PART)
+            have -= lost
+            waiting = deque(number for number in range(layout.count) if number not in have)
             source = Source(self._offer, digests, meter.moved)
             await hands.each(partial(self._work, source=source, waiting=waiting))
+            await hands.one(lambda _: self._sync())
         meter.check()
 
+    def _look_again(self, digests: PartDigests, check: Check) -> set[int]:
+        """Those parts that were written, and are not what they were."""
+        offer, lost = self._offer, set()
+        sealer = PartSealer(offer.key, offer.blob)
+        plain, sealed = aligned_buffer(PART), memoryview(bytearray(SEALED_PART))
+        for number, nonce in self._arrived.written.items():
+            check()
+            part = offer.layout.part(number)
+            data = plain[: part.true]
+            self._file.read(part.offset, data)
+            if sealer.seal(part, data, sealed[: part.sealed_size], nonce) != digests[number]:
+                lost.add(number)
+        self._fresh += self._arrived.written.keys() - lost
+        self._ctx.db.change_soon(lambda t: t.downloads.lost(self._download, lost)).result()
+        return lost
+
     def _work(self, carrier: Carrier, source: Source, waiting: deque[int]) -> None:
-        for part, data in Fetch(source, carrier, ahead=True).parts(waiting):
+        for part, nonce, data in Fetch(source, carrier, ahead=True).parts(waiting):
             self._file.write(part.offset, data)
-            self._file.sync()  # what counts must be there, even if this disk is pulled out or fails
-            self._ctx.db.change_soon(partial(_note, self._download, part.index)).result()
+            self._ctx.db.note_soon(partial(_written, self._download, part.index, nonce)).result()
+            with self._syncing:
+                self._fresh.append(part.index)
+                if len(self._fresh) >= SYNCED_TOGETHER:
+                    self._sync()
+
+    def _sync(self) -> None:
+        """The disk has everything that was written, even if it is pulled out now."""
+        fresh, self._fresh = self._fresh, []
+        self._file.sync()
+        self._ctx.db.change_soon(lambda t: t.downloads.synced(self._download, fresh)).result()
 
 
-def _note(download: Offered, number: int, t: Tables) -> None:
-    t.downloads.written(download, number)
+def _written(download: Offered, number: int, nonce: PartNonce, t: Tables) -> None:
+    t.downloads.written(download, number, nonce)
 
 
 class Streamer:
@@ -104,7 +145,7 @@ class Streamer:
 
     def _work(self, carrier: Carrier, source: Source, waiting: deque[int]) -> None:
         try:
-            for part, data in Fetch(source, carrier, ahead=False).parts(waiting):
+            for part, _, data in Fetch(source, carrier, ahead=False).parts(waiting):
                 self._write(carrier, part, data)
         except BaseException:
             with self._moved:

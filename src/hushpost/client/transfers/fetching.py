@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hushpost.client.transfers.carrier import Carrier
 from hushpost.client.transfers.dialing import taken
 from hushpost.client.transfers.uploading import told_digests
-from hushpost.crypto.filekeys import PartDigests
+from hushpost.crypto.filekeys import PartDigests, PartNonce
 from hushpost.crypto.filelayout import CHUNK, Part
 from hushpost.crypto.filestream import PartOpener
 from hushpost.crypto.offer import FileOffer
@@ -39,6 +40,19 @@ class Source:
     moved: Callable[[int], None]
 
 
+class Fetched(NamedTuple):
+    """A part that is verified.
+
+    Attributes:
+        nonce: under which it was sealed.
+        data: its true bytes, good until the next part.
+    """
+
+    part: Part
+    nonce: PartNonce
+    data: memoryview
+
+
 class Fetch:
     """Fetches parts of one offered file over one connection. Its methods are for a thread.
 
@@ -53,8 +67,8 @@ class Fetch:
         self._ahead = ahead
         self._buffer = aligned_buffer(source.offer.layout.part(0).chunks * CHUNK)
 
-    def parts(self, waiting: deque[int]) -> Iterator[tuple[Part, memoryview]]:
-        """One part after the other, with its true bytes: verified, and good until the next.
+    def parts(self, waiting: deque[int]) -> Iterator[Fetched]:
+        """One part after the other.
 
         Raises:
             FileError: one does not open, however often it is fetched.
@@ -64,10 +78,10 @@ class Fetch:
         self._ask(number)
         while number is not None:
             part = self._source.offer.layout.part(number)
-            self._fetch(part)
+            nonce = self._fetch(part)
             if self._ahead:
                 self._ask(number := next(numbers, None))
-            yield part, self._buffer[: part.true]
+            yield Fetched(part, nonce, self._buffer[: part.true])
             if not self._ahead:
                 self._ask(number := next(numbers, None))
 
@@ -76,18 +90,16 @@ class Fetch:
             offer = self._source.offer
             self._carrier.ask_for(GetPart(0, bytes(offer.blob), bytes(offer.read), number))
 
-    def _fetch(self, part: Part) -> None:
+    def _fetch(self, part: Part) -> PartNonce:
         """What was asked for; and again, where it does not open."""
-        for left in reversed(range(TRIES)):
+        for _ in range(TRIES - 1):
             try:
                 return self._once(part)
             except FileError:
-                if not left:
-                    raise
-            self._ask(part.index)
-        return None
+                self._ask(part.index)
+        return self._once(part)
 
-    def _once(self, part: Part) -> None:
+    def _once(self, part: Part) -> PartNonce:
         source, done = self._source, 0
         opener = PartOpener(source.offer.key, source.offer.blob, part, self._buffer)
         pieces = self._carrier.content()
@@ -97,6 +109,7 @@ class Fetch:
                 done += count
                 source.moved(count)
             source.digests.confirm(part.index, opener.finish())
+            return opener.nonce
         except FileError:
             source.moved(-done)
             for _ in pieces:  # what is still to come of a part that failed

@@ -74,6 +74,10 @@ class PartialFile:
                 begin = at + len(chunk)
         self._file.write(data[begin:], offset + begin)
 
+    def read(self, offset: int, buffer: memoryview) -> None:
+        """Fill the buffer, as far as the file goes: with what the disk has, where it can be asked."""
+        self._file.read(buffer, offset)
+
     def sync(self) -> None:
         """What was written is on the disk."""
         os.fdatasync(self._file.handle)

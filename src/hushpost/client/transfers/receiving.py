@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hushpost.client import journal
 from hushpost.client.context import Context
-from hushpost.client.store import Offered, Stamp, Tables
+from hushpost.client.store import Arrived, Offered, Stamp, Tables
 from hushpost.client.threads import stoppable
 from hushpost.client.transfers.dialing import crew
 from hushpost.client.transfers.downloading import Downloader, Streamer
@@ -30,7 +30,7 @@ class Opened:
     """A partial file, and which parts are in it."""
 
     file: PartialFile
-    have: frozenset[int]
+    arrived: Arrived
 
 
 class Fetcher:
@@ -57,7 +57,7 @@ class Fetcher:
             await self._ctx.change(lambda t: t.downloads.aimed(download, place.target))
             opened = await self._opened(download, place, offer)
             try:
-                await Downloader(self._ctx, download, offer, opened.file, opened.have).run(meter)
+                await Downloader(self._ctx, download, offer, opened.file, opened.arrived).run(meter)
             finally:
                 await asyncio.to_thread(opened.file.close)
             finish = finish_folder if download.is_folder else finish_file
@@ -134,17 +134,18 @@ class Fetcher:
         if known is not None and known.parent == folder:
             file = await asyncio.to_thread(PartialFile.reopen, known, offer.size)
             if file is not None:
-                have = await self._ctx.change(lambda t: t.downloads.continued(download))
+                arrived = await self._ctx.change(lambda t: t.downloads.continued(download))
+                have = arrived.synced | arrived.written.keys()
                 left = sum(part.true for part in offer.layout.parts() if part.index not in have)
                 await asyncio.to_thread(check_room, folder, left + packed)
-                return Opened(file, have)
+                return Opened(file, arrived)
         await asyncio.to_thread(check_room, folder, offer.size + packed)
         if known is not None:  # while it is still known where it is
             await asyncio.to_thread(discard, known)
         path = partial_in(folder)
         places = place.target, os.fspath(path)
         await self._ctx.change(lambda t: t.downloads.begun(download, *places))
-        return Opened(await asyncio.to_thread(PartialFile.create, path, offer.size), frozenset())
+        return Opened(await asyncio.to_thread(PartialFile.create, path, offer.size), Arrived())
 
     async def _ended(self, download: Offered, state: TransferState, why: str = "") -> None:
         about = download.message, download.contact, Direction.RECEIVED, state, why
