@@ -101,6 +101,20 @@ class TestTransactions:
         ):
             pass
 
+    def test_a_note_does_not_wait_for_the_disk_and_whatever_follows_does(self, store: Store) -> None:
+        def waits() -> int:
+            return int(store._connection.execute("PRAGMA synchronous").fetchone()[0])
+
+        with store.note() as t:
+            t.events.add(b"noted", 1)
+            assert waits() == 1
+        with store.transaction() as t:
+            assert waits() == 2
+        with pytest.raises(KeyError), store.note():
+            raise KeyError
+        assert waits() == 2
+        assert payloads(store) == [b"noted"]
+
     def test_a_disk_that_fails(self, store: Store, path: Path) -> None:
         """Damage that comes while the database is open is not read as if it were data."""
         with store.transaction() as t:
@@ -149,6 +163,17 @@ while True:
 """
 
 
+NOTER = """
+import os, signal, sys
+from pathlib import Path
+from hushpost.client.store import Store, StoreKey
+store = Store.open(Path(sys.argv[1]), StoreKey(bytes(range(32))))
+with store.note() as t:
+    t.events.add(b"noted", 1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 class TestProcesses:
     def test_two_never_use_one_state_twice(self, path: Path) -> None:
         """The rule for ratchets: read, changed and kept under one lock, from the reading on."""
@@ -174,6 +199,12 @@ class TestProcesses:
             with store.transaction() as t:
                 assert t.olm.pickle() == b"4"
             assert payloads(store) == [b"%d" % number for number in range(5) for _ in range(20)]
+
+    def test_a_note_outlives_the_process_that_made_it(self, path: Path) -> None:
+        ended = subprocess.run([sys.executable, "-c", NOTER, str(path)], check=False)
+        assert ended.returncode == -signal.SIGKILL
+        with Store.open(path, KEY) as store:
+            assert payloads(store) == [b"noted"]
 
 
 class TestPurge:

@@ -8,22 +8,29 @@ import errno
 import itertools
 import os
 import select
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from hushpost.client.store import Offered
+from hushpost.client.store.downloads import DownloadTable
 from hushpost.client.threads import Check
-from hushpost.client.transfers import downloading, receiving
+from hushpost.client.transfers import dialing, downloading, finishing, receiving
 from hushpost.client.transfers.dialing import CONNECTIONS
 from hushpost.client.transfers.finishing import Note
 from hushpost.client.transfers.naming import Place
 from hushpost.client.transfers.partial import NoRoom, PartialFile
 from hushpost.client.values import Progress, TransferState
-from hushpost.crypto.filelayout import PART
-from hushpost.errors import Unreachable, UsageError
+from hushpost.crypto.filelayout import CHUNK, PART
+from hushpost.errors import FileError, Unreachable, UsageError
 from tests.client.depot import Blob
 from tests.client.people import in_time, until
 from tests.client.transfers.hall import Hall, Pair, content_of, left_over
+
+SIX_PARTS = 376 * CHUNK
+"""Bytes, with which no padding begins a seventh."""
 
 
 def full(_: Path, size: int) -> None:
@@ -218,6 +225,98 @@ async def test_what_a_disk_has_lost_is_fetched_again(pair: Pair, monkeypatch: py
     (got,) = await in_time(pair.bob.resume())
     assert got.state is TransferState.DONE
     assert content_of(got) == source.read_bytes()
+
+
+async def interrupted(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A download of six parts that is broken off before the last. Its partial file, which was not synced."""
+    monkeypatch.setattr(downloading, "crew", partial(dialing.crew, count=1))
+    depot = hall.town.server.depot
+    sent = await hall.send(hall.file(SIX_PARTS))
+    honest, depot.twist_part = depot.twist_part, lambda _blob, number, part: b"" if number == 5 else part
+    with pytest.raises(FileError):
+        await in_time(hall.bob.receive_file(sent.id, hall.inbox()))
+    depot.twist_part = honest
+    (found,) = await hall.bob.transfers()
+    assert found.carried == 5 * PART
+    depot.got.clear()
+    (unfinished,) = hall.inbox().iterdir()
+    return unfinished
+
+
+async def test_what_was_noted_is_looked_at_again_before_it_counts(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a power cut: the notes have survived, but of two parts not all that they tell of."""
+    unfinished = await interrupted(hall, monkeypatch)
+    whole = (hall.folder / "file.bin").read_bytes()
+    with unfinished.open("r+b") as file:
+        file.seek(2 * PART - 1)
+        file.write(bytes([whole[2 * PART - 1] ^ 1]))
+        file.seek(3 * PART)
+        file.write(bytes(PART))
+    begun: list[int] = []
+    (got,) = await in_time(hall.bob.resume(progress=lambda each: begun.append(each.carried)))
+    assert content_of(got) == whole
+    assert hall.town.server.depot.got == [1, 3, 5]
+    assert 3 * PART in begun
+    assert max(begun) == SIX_PARTS
+
+
+async def test_what_was_noted_and_is_there_is_not_fetched_again(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await interrupted(hall, monkeypatch)
+    begun: list[int] = []
+    synced: set[int] = set()
+    keep = DownloadTable.synced
+
+    def keeping(self: DownloadTable, download: Offered, numbers: Sequence[int]) -> None:
+        synced.update(numbers)
+        keep(self, download, numbers)
+
+    monkeypatch.setattr(DownloadTable, "synced", keeping)
+    (got,) = await in_time(hall.bob.resume(progress=lambda each: begun.append(each.carried)))
+    assert content_of(got) == (hall.folder / "file.bin").read_bytes()
+    assert begun[0] == 5 * PART
+    assert synced == set(range(6))
+    assert hall.town.server.depot.got == [5]
+
+
+async def test_the_disk_has_all_of_it_before_it_gets_its_name(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def told(where: object, name: str) -> None:
+        work = getattr(where, name)
+
+        def telling(*args: object) -> object:
+            result = work(*args)
+            done.append(name)
+            return result
+
+        monkeypatch.setattr(where, name, telling)
+
+    told(PartialFile, "write")
+    told(PartialFile, "sync")
+    told(finishing, "link_under")
+    sent = await pair.send(pair.file(SIX_PARTS))
+    await in_time(pair.bob.receive_file(sent.id, pair.inbox()))
+    assert done.count("write") == 6
+    assert done[-2:] == ["sync", "link_under"]
+
+
+async def test_what_was_synced_is_believed(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloading, "SYNCED_TOGETHER", 5)
+    await interrupted(hall, monkeypatch)
+
+    def looked_at(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(PartialFile, "read", looked_at)
+    (got,) = await in_time(hall.bob.resume())
+    assert content_of(got) == (hall.folder / "file.bin").read_bytes()
+    assert hall.town.server.depot.got == [5]
 
 
 async def test_a_source_whose_time_was_set_back_has_changed(pair: Pair) -> None:

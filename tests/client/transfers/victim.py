@@ -3,7 +3,7 @@
 A line on standard input, `PROFILE STEP send ACCOUNT PATH` or `PROFILE STEP get ID FOLDER`, makes one; a line
 on standard output is its exit code, negative for a signal. Whoever finds the file begun goes on with it. A
 step stands before and behind each transaction, each request on a connection for files, each part that leaves,
-each call for the disk to be done, and each change of a name.
+each that is written or noted, each call for the disk to be done, and each change of a name.
 """
 
 from __future__ import annotations
@@ -64,9 +64,11 @@ def arm(steps: Steps) -> None:
         return result
 
     patches.setattr(StoreThread, "transaction", watched)
+    for name in ("change_soon", "note_soon"):
+        patches.setattr(StoreThread, name, steps.around(getattr(StoreThread, name)))
     for name in ("ask", "put"):
         patches.setattr(Carrier, name, steps.around(getattr(Carrier, name)))
-    for name in ("sync", "create", "close"):
+    for name in ("write", "sync", "create", "close"):
         patches.setattr(PartialFile, name, steps.around(getattr(PartialFile, name)))
     for name in ("link_under", "sync_folder"):
         patches.setattr(finishing, name, steps.around(getattr(finishing, name)))

@@ -188,7 +188,7 @@ class Carrier:
         self._answer(PartPut)
 
     def ask_for(self, request: GetPart) -> None:
-        """Ask for a part, which `content` gives.
+        """Ask for a part, which `content` gives; one that was asked for before has to have come, or come in.
 
         Raises:
             Unreachable.
@@ -196,18 +196,23 @@ class Carrier:
         self._send(self._wire.send(self._numbered(request)))
 
     def content(self) -> Iterator[memoryview]:
-        """The part that was asked for, as it comes in. Each piece is good until the next; go through all.
+        """The part that was asked for, from when it comes, and as it comes in.
+
+        Each piece is good until the next; go through all.
 
         Raises:
             As `ask`.
         """
         self._answer(PartContent)
+        return self._pieces()
+
+    # --- inside
+
+    def _pieces(self) -> Iterator[memoryview]:
         while not isinstance(event := self._next(), FrameEnd):
             if not isinstance(event, Chunk):
                 self._broken()
             yield event.data
-
-    # --- inside
 
     def _numbered(self, request: RequestMessage) -> RequestMessage:
         return msgspec.structs.replace(request, number=self._wire.next_number())

@@ -5,9 +5,9 @@ Normative text: docs/spec/files.md, "Reading".
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hushpost.client.transfers.carrier import Carrier
@@ -33,11 +33,13 @@ class Source:
     Attributes:
         digests: as the offer vouches for them.
         moved: is told of the bytes that are verified; of a part that failed in the end, less than nothing.
+        failures: how often each part did not open.
     """
 
     offer: FileOffer
     digests: PartDigests
     moved: Callable[[int], None]
+    failures: Counter[int] = field(default_factory=Counter)
 
 
 class Fetched(NamedTuple):
@@ -57,8 +59,8 @@ class Fetch:
     """Fetches parts of one offered file over one connection. Its methods are for a thread.
 
     Args:
-        ahead: ask for a part before the one in front of it is used, so that it comes meanwhile. Not where
-            that may take long: a server ends a connection that reads nothing.
+        ahead: ask for the next part when one begins to come, so that the server stands never still. Not where
+            that one may have to wait: a server ends a connection that reads nothing.
     """
 
     def __init__(self, source: Source, carrier: Carrier, *, ahead: bool) -> None:
@@ -68,41 +70,36 @@ class Fetch:
         self._buffer = aligned_buffer(source.offer.layout.part(0).chunks * CHUNK)
 
     def parts(self, waiting: deque[int]) -> Iterator[Fetched]:
-        """One part after the other.
+        """One part after the other. One that does not open is put back.
 
         Raises:
             FileError: one does not open, however often it is fetched.
         """
-        numbers = taken(waiting)
-        number = next(numbers, None)
-        self._ask(number)
+        number = self._ask(waiting)
         while number is not None:
             part = self._source.offer.layout.part(number)
-            nonce = self._fetch(part)
-            if self._ahead:
-                self._ask(number := next(numbers, None))
-            yield Fetched(part, nonce, self._buffer[: part.true])
-            if not self._ahead:
-                self._ask(number := next(numbers, None))
+            pieces = self._carrier.content()
+            number = self._ask(waiting) if self._ahead else None
+            nonce = self._open(part, pieces)
+            if nonce is None:
+                waiting.appendleft(part.index)
+            else:
+                yield Fetched(part, nonce, self._buffer[: part.true])
+            if number is None:
+                number = self._ask(waiting)
 
-    def _ask(self, number: int | None) -> None:
+    def _ask(self, waiting: deque[int]) -> int | None:
+        """For the next part, if there is one."""
+        number = next(taken(waiting), None)
         if number is not None:
             offer = self._source.offer
             self._carrier.ask_for(GetPart(0, bytes(offer.blob), bytes(offer.read), number))
+        return number
 
-    def _fetch(self, part: Part) -> PartNonce:
-        """What was asked for; and again, where it does not open."""
-        for _ in range(TRIES - 1):
-            try:
-                return self._once(part)
-            except FileError:
-                self._ask(part.index)
-        return self._once(part)
-
-    def _once(self, part: Part) -> PartNonce:
+    def _open(self, part: Part, pieces: Iterator[memoryview]) -> PartNonce | None:
+        """Under which nonce it was sealed; None: it does not open, which may be better the next time."""
         source, done = self._source, 0
         opener = PartOpener(source.offer.key, source.offer.blob, part, self._buffer)
-        pieces = self._carrier.content()
         try:
             for piece in pieces:
                 count = sum(map(len, opener.feed(piece)))
@@ -112,9 +109,12 @@ class Fetch:
             return opener.nonce
         except FileError:
             source.moved(-done)
-            for _ in pieces:  # what is still to come of a part that failed
+            source.failures[part.index] += 1
+            if source.failures[part.index] == TRIES:
+                raise
+            for _ in pieces:  # what is still to come of it
                 pass
-            raise
+            return None
 
 
 def trusted_digests(carrier: Carrier, offer: FileOffer) -> PartDigests:
