@@ -1,7 +1,7 @@
 """The content of blobs of parts: one file each, `<2 hex>/<hex id>`, with every part in a slot of its own.
 
-What of it counts is in the database, as far as parts were synced before their rows. See docs/adr/0007
-and 0010.
+What of it counts is in the database, as far as parts were synced before their rows. What is to go is called
+`<hex id>.gone` until it is unlinked, for which nobody waits. See docs/adr/0007 and 0010.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import structlog
 from blake3 import blake3
 
 from hushpost import directio
@@ -32,6 +33,11 @@ READERS = 2
 
 SLOT = 4 << 20
 """Bytes from one part's place to the next one's: a part, and a gap that takes no room. Whole blocks."""
+
+GONE = ".gone"
+"""What is behind the name of a file that nobody shall find any more."""
+
+log = structlog.get_logger()
 
 _NAME = re.compile(r"[0-9a-f]{32}")
 
@@ -101,6 +107,7 @@ class PartFiles:
         self._folder = folder
         self._working = DiskThreads(READERS, "hush-parts")
         self._writing = DiskThreads(WRITERS, "hush-puts")
+        self._unlinking = DiskThreads(1, "hush-gone")
         self._syncs: dict[BlobId, _Sync] = {}
         self._failure: LostPart | None = None
 
@@ -186,8 +193,35 @@ class PartFiles:
             return False
 
     async def remove(self, blob: BlobId) -> None:
-        """Harmless if there is none."""
-        await self._working.run(lambda: self._path(blob).unlink(missing_ok=True))
+        """From now on it is gone. Harmless if there is none.
+
+        Its room comes back when it is unlinked, for which nobody waits: of 100 GB that takes 20 s.
+        """
+
+        def run() -> Path | None:
+            path = self._path(blob)
+            try:
+                return path.replace(path.with_suffix(GONE))
+            except FileNotFoundError:
+                return None
+
+        gone = await self._working.run(run)
+        if gone is not None:
+            self._unlink_soon(gone)
+
+    async def remove_gone(self) -> None:
+        """What an earlier life has removed, and not come to give the room of back."""
+        for path in await self._working.run(lambda: list(self._folder.glob(f"[0-9a-f][0-9a-f]/*{GONE}"))):
+            self._unlink_soon(path)
+
+    def _unlink_soon(self, path: Path) -> None:
+        def run() -> None:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                log.error("the room of a file that is gone cannot be given back", reason=error.strerror)
+
+        self._unlinking.start(run)
 
     async def sizes(self) -> dict[BlobId, int]:
         """Of every file that is there. Anything in the folder that has another name is not our business."""
@@ -205,6 +239,7 @@ class PartFiles:
         """No call may follow."""
         self._working.close()
         self._writing.close()
+        self._unlinking.close()
 
     def _files(self) -> Iterator[Path]:
         if self._folder.is_dir():

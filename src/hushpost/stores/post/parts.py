@@ -39,6 +39,7 @@ class PostParts:
 
     async def recover(self) -> None:
         """Finish what a crash interrupted. Forget what lost its content, and remove what nobody knows."""
+        await self._files.remove_gone()
         sizes = await self._files.sizes()
         rows = await self._query(_all)
         known = {blob for blob, _ in rows}
