@@ -42,7 +42,7 @@ class Bench:
         self._seal(number, self.part)
 
     def _seal(self, number: int, into: bytearray) -> None:
-        PartSealer(self.key, self.blob).seal(Part.inner(number), self.source, into)
+        PartSealer(self.key, self.blob).seal(Part.inner(number), [self.source], into)
 
     def seal_apart(self, number: int) -> None:
         """For a thread of its own."""

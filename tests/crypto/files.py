@@ -38,7 +38,7 @@ def part_key(part: int, attempt: int = 1) -> Secret:
 def sealed(part: Part, size: int, attempt: int = 1) -> bytes:
     into = bytearray(part.sealed_size)
     plain = source(size)[part.offset : part.offset + part.true]
-    PartSealer(KEY, BLOB).seal(part, plain, into, nonce(part.index, attempt))
+    PartSealer(KEY, BLOB).seal(part, [plain], into, nonce(part.index, attempt))
     return bytes(into)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from blake3 import blake3
@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hushpost.crypto.faults import FileFault
-from hushpost.crypto.filekeys import FileDigest, FileKey
+from hushpost.crypto.filekeys import FileDigest, FileKey, PartDigest
 from hushpost.crypto.filelayout import CHUNK, NONCE_SIZE, PART, SEALED_CHUNK, FileLayout, Part
 from hushpost.crypto.filestream import PartOpener, PartSealer
 from hushpost.crypto.primitives import ChunkCipher
@@ -25,6 +25,7 @@ from tests.crypto.files import (
     digests,
     nonce,
     part_key,
+    sealed,
     sealed_parts,
     source,
 )
@@ -91,7 +92,7 @@ def test_parts_are_opened_in_any_order() -> None:
 
 def test_a_part_of_padding_alone() -> None:
     part, into = Part(67, 3, 0, last=True), bytearray(NONCE_SIZE + 3 * SEALED_CHUNK)
-    digest = PartSealer(KEY, BLOB).seal(part, b"", into)
+    digest = PartSealer(KEY, BLOB).seal(part, [], into)
     one = PartOpener(KEY, BLOB, part)
     assert everything(one.feed(into)) == b""
     assert one.finish() == digest
@@ -111,7 +112,7 @@ def test_a_part_is_its_nonce_and_its_chunks() -> None:
 def test_only_the_last_chunk_of_the_last_part_is_marked() -> None:
     for part in (Part(0, 2, 2 * CHUNK, last=False), Part(0, 2, 2 * CHUNK, last=True)):
         into = bytearray(part.sealed_size)
-        PartSealer(KEY, BLOB).seal(part, source(2 * CHUNK), into)
+        PartSealer(KEY, BLOB).seal(part, [source(2 * CHUNK)], into)
         other = Part(0, 2, 2 * CHUNK, last=not part.last)
         one, first = PartOpener(KEY, BLOB, other), NONCE_SIZE + SEALED_CHUNK
         assert everything(one.feed(into[:first])) == source(CHUNK)
@@ -125,27 +126,58 @@ def test_every_attempt_is_sealed_under_another_nonce() -> None:
     plain, into = source(SIZE), bytearray(LAST.sealed_size)
     attempts = set()
     for _ in range(20):
-        PartSealer(KEY, BLOB).seal(LAST, plain, into)
+        PartSealer(KEY, BLOB).seal(LAST, [plain], into)
         attempts.add(bytes(into[:NONCE_SIZE]))
     assert len(attempts) == 20
+
+
+@given(st.lists(st.integers(0, 12), max_size=6), st.integers(1, 14 * CHUNK))
+def test_it_is_the_same_part_however_its_bytes_come(cuts: list[int], size: int) -> None:
+    part = FileLayout(size).part(0)
+    plain, into, pieces, at = source(size), bytearray(part.sealed_size), [], 0
+    for chunks in cuts:
+        pieces.append(plain[at : at + chunks * CHUNK])
+        at += chunks * CHUNK
+    digest = PartSealer(KEY, BLOB).seal(part, [*pieces, plain[at:]], into, nonce(0))
+    assert into == sealed(part, size)
+    assert digest == PartDigest.of(into)
+
+
+def test_a_piece_may_be_written_over_when_the_next_is_asked_for() -> None:
+    buffer, into = bytearray(CHUNK), bytearray(LAST.sealed_size)
+
+    def pieces() -> Iterator[memoryview]:
+        for at in range(0, SIZE, CHUNK):
+            piece = source(SIZE)[at : at + CHUNK]
+            buffer[: len(piece)] = piece
+            yield memoryview(buffer)[: len(piece)]
+
+    PartSealer(KEY, BLOB).seal(LAST, pieces(), into, nonce(0))
+    assert into == SEALED
+
+
+def test_pieces_of_anything_but_whole_chunks_are_refused() -> None:
+    plain, into = source(SIZE), bytearray(LAST.sealed_size)
+    with pytest.raises(ValueError, match="more or less"):
+        PartSealer(KEY, BLOB).seal(LAST, [plain[: CHUNK + 1], plain[CHUNK + 1 :]], into)
 
 
 @pytest.mark.parametrize("size", [0, SIZE - 1, SIZE + 1, 4 * CHUNK])
 def test_a_whole_part_of_another_size_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="more or less"):
-        PartSealer(KEY, BLOB).seal(LAST, bytes(size), bytearray(LAST.sealed_size))
+        PartSealer(KEY, BLOB).seal(LAST, [bytes(size)], bytearray(LAST.sealed_size))
 
 
 def test_a_byte_more_than_full_chunks_is_refused() -> None:
     part = Part(0, 2, 2 * CHUNK, last=False)
     with pytest.raises(ValueError, match="more or less"):
-        PartSealer(KEY, BLOB).seal(part, bytes(2 * CHUNK + 1), bytearray(part.sealed_size))
+        PartSealer(KEY, BLOB).seal(part, [bytes(2 * CHUNK + 1)], bytearray(part.sealed_size))
 
 
 @pytest.mark.parametrize("size", [0, LAST.sealed_size - 1, LAST.sealed_size + 1])
 def test_a_buffer_of_another_size_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="buffer"):
-        PartSealer(KEY, BLOB).seal(LAST, source(SIZE), bytearray(size))
+        PartSealer(KEY, BLOB).seal(LAST, [source(SIZE)], bytearray(size))
 
 
 # --- opening

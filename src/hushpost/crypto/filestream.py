@@ -11,7 +11,7 @@ tag. Normative text: docs/spec/files.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -24,6 +24,9 @@ from hushpost.crypto.layout import u32
 from hushpost.crypto.primitives import Buffer, ChunkCipher, Label, Secret, derive
 from hushpost.errors import FileError, Undecryptable
 from hushpost.ids import BlobId
+
+STEP = 8 * CHUNK
+"""Bytes that are sealed and then hashed before the next: a core's cache holds them, twice."""
 
 _ZEROS = bytes(CHUNK)
 
@@ -41,6 +44,11 @@ class _Chunks:
     @property
     def left(self) -> int:
         return self.part.chunks - self.done
+
+    @property
+    def sealed(self) -> int:
+        """Bytes of the part before the next chunk."""
+        return NONCE_SIZE + self.done * SEALED_CHUNK
 
     @property
     def true(self) -> int:
@@ -61,33 +69,57 @@ class PartSealer:
     key: FileKey
     blob: BlobId
 
-    def seal(self, part: Part, plain: Buffer, into: Buffer, nonce: PartNonce | None = None) -> PartDigest:
+    def seal(
+        self, part: Part, plain: Iterable[Buffer], into: Buffer, nonce: PartNonce | None = None
+    ) -> PartDigest:
         """One attempt, under a nonce of its own.
 
         Args:
-            plain: the part's `true` bytes. What a whole chunk lacks becomes zeros.
+            plain: the part's `true` bytes, in pieces of whole chunks; the last may be shorter. Each is done
+                with when the next is asked for. What a whole chunk lacks becomes zeros.
             into: gets the part: its `sealed_size` bytes are written over.
             nonce: serves once, so only vectors give one.
 
         Raises:
-            ValueError: one of them has another size; nothing was sealed.
+            ValueError: one of them has another size. What is in `into` then is no part.
         """
-        source, target = memoryview(plain), memoryview(into)
-        if len(source) != part.true:
-            raise ValueError("the source gives more or less than this part holds")
+        target = memoryview(into)
         if len(target) != part.sealed_size:
             raise ValueError("the buffer has another size than the sealed part")
         nonce = nonce or PartNonce.random()
         chunks = _Chunks(self.key, self.blob, part, nonce)
         target[:NONCE_SIZE] = nonce
-        for number in range(part.chunks):
-            chunk: Buffer = source[number * CHUNK : (number + 1) * CHUNK]
-            if len(chunk) < CHUNK:
-                chunk = bytes(chunk).ljust(CHUNK, b"\0")
-            at = NONCE_SIZE + number * SEALED_CHUNK
-            chunks.cipher.seal(chunks.nonce, chunk, target[at : at + SEALED_CHUNK])
-            chunks.done += 1
-        return PartDigest.of(target)
+        digest = blake3(nonce)
+        for piece in _whole(part, plain):
+            begin = end = chunks.sealed
+            for at in range(0, len(piece), CHUNK):
+                begun, end = end, end + SEALED_CHUNK
+                chunks.cipher.seal(chunks.nonce, piece[at : at + CHUNK], target[begun:end])
+                chunks.done += 1
+            digest.update(target[begin:end])
+        return PartDigest(digest.digest())
+
+
+def _whole(part: Part, plain: Iterable[Buffer]) -> Iterator[memoryview]:
+    """The same bytes in whole chunks, a few at once, and zeros for what the part has no bytes for."""
+    left, chunks = part.true, part.chunks
+    for each in plain:
+        piece = memoryview(each)
+        left -= len(piece)
+        rest = len(piece) % CHUNK
+        if left < 0 or (left and rest):
+            break
+        whole = piece[: len(piece) - rest]
+        chunks -= len(whole) // CHUNK
+        for at in range(0, len(whole), STEP):
+            yield whole[at : at + STEP]
+        if rest:
+            chunks -= 1
+            yield memoryview(bytes(piece[-rest:]).ljust(CHUNK, b"\0"))
+    if left:
+        raise ValueError("the source gives more or less than this part holds")
+    for _ in range(chunks):
+        yield memoryview(_ZEROS)
 
 
 @dataclass(frozen=True, slots=True)

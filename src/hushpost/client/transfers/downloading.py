@@ -24,9 +24,10 @@ from hushpost.client.transfers.dialing import crew
 from hushpost.client.transfers.fetching import Fetch, Source, trusted_digests
 from hushpost.client.transfers.partial import PartialFile
 from hushpost.client.transfers.progress import Meter
+from hushpost.client.transfers.sources import pieces_of
 from hushpost.crypto.filekeys import PartDigests, PartNonce
 from hushpost.crypto.filelayout import PART, SEALED_PART, Part
-from hushpost.crypto.filestream import PartSealer
+from hushpost.crypto.filestream import STEP, PartSealer
 from hushpost.crypto.offer import FileOffer
 from hushpost.directio import aligned_buffer
 
@@ -79,13 +80,12 @@ class Downloader:
         """Those parts that were written, and are not what they were."""
         offer, lost = self._offer, set()
         sealer = PartSealer(offer.key, offer.blob)
-        plain, sealed = aligned_buffer(PART), memoryview(bytearray(SEALED_PART))
+        plain, sealed = aligned_buffer(STEP), memoryview(bytearray(SEALED_PART))
         for number, nonce in self._arrived.written.items():
             check()
             part = offer.layout.part(number)
-            data = plain[: part.true]
-            self._file.read(part.offset, data)
-            if sealer.seal(part, data, sealed[: part.sealed_size], nonce) != digests[number]:
+            pieces = pieces_of(part, self._file.read, plain)
+            if sealer.seal(part, pieces, sealed[: part.sealed_size], nonce) != digests[number]:
                 lost.add(number)
         self._fresh += self._arrived.written.keys() - lost
         self._ctx.db.change_soon(lambda t: t.downloads.lost(self._download, lost)).result()

@@ -116,7 +116,7 @@ class Spooler:
 
     def _keep(self, part: Part, plain: memoryview) -> None:
         sealed = self._sealed[: part.sealed_size]
-        digest = self._sealer.seal(part, plain[: part.true], sealed)
+        digest = self._sealer.seal(part, [plain[: part.true]], sealed)
         with (self._folder / str(part.index)).open("xb") as file:
             file.write(sealed)
         self._records.keep(part.index, digest).result()

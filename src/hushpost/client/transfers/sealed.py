@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from hushpost.client.store import Attempt, StoreThread
-from hushpost.client.transfers.sources import Source, SourceChanged, read_fully
+from hushpost.client.transfers.sources import Source, SourceChanged, pieces_of, read_fully
 from hushpost.crypto.filekeys import PartDigest
-from hushpost.crypto.filelayout import PART, Part
-from hushpost.crypto.filestream import PartSealer
+from hushpost.crypto.filelayout import Part
+from hushpost.crypto.filestream import STEP, PartSealer
 
 
 class Sealed(NamedTuple):
@@ -70,11 +70,8 @@ class FreshParts:
         try:
             buffer = self._buffers.pop()
         except IndexError:
-            buffer = memoryview(bytearray(PART))
-        plain = buffer[: part.true]
-        if plain:
-            self._source.read_into(part.offset, plain)
-        digest = self._sealer.seal(part, plain, into)
+            buffer = memoryview(bytearray(STEP))
+        digest = self._sealer.seal(part, pieces_of(part, self._source.read_into, buffer), into)
         self._buffers.append(buffer)
         return Sealed(digest, self._records.keep(part.index, digest))
 

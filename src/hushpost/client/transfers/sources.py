@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from hushpost.client.store import SourceKind, Stamp
-from hushpost.crypto.filelayout import MAX_SIZE
+from hushpost.crypto.filelayout import MAX_SIZE, Part
 from hushpost.errors import HushpostError, UsageError
 
 
@@ -109,6 +110,16 @@ def read_fully(handle: int, offset: int, buffer: memoryview) -> None:
         if not count:
             raise SourceChanged
         offset, buffer = offset + count, buffer[count:]
+
+
+def pieces_of(
+    part: Part, read_into: Callable[[int, memoryview], None], buffer: memoryview
+) -> Iterator[memoryview]:
+    """The true bytes of a part, as much at once as the buffer takes. Each piece is good until the next."""
+    for at in range(0, part.true, len(buffer)):
+        piece = buffer[: part.true - at]
+        read_into(part.offset + at, piece)
+        yield piece
 
 
 def kind_of(path: Path) -> SourceKind:
