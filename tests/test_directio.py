@@ -51,6 +51,25 @@ def test_what_is_written_is_read(path: Path, begin: int, end: int, skip: int) ->
     assert path.read_bytes() == expected
 
 
+@given(data=st.binary(max_size=3 * BLOCK) | st.just(bytes(range(256)) * 16), block=st.integers(0, 3))
+def test_what_is_padded_fills_its_last_block(path: Path, data: bytes, block: int) -> None:
+    """Past the page cache, whatever its size, and nothing behind that block is touched."""
+    path.write_bytes(b"x" * SIZE)
+    with opened(path, os.O_RDWR) as file, pytest.MonkeyPatch.context() as patch:
+        through_cache = os.pwrite
+
+        def write(handle: int, data: memoryview, offset: int) -> int:
+            assert handle != file.handle
+            return through_cache(handle, data, offset)
+
+        patch.setattr(os, "pwrite", write)
+        file.write_padded(buffer_of(data), block * BLOCK)
+    padded = data + bytes(-len(data) % BLOCK)
+    expected = bytearray(b"x" * SIZE)
+    expected[block * BLOCK : block * BLOCK + len(padded)] = padded
+    assert path.read_bytes() == expected
+
+
 def test_reading_ends_where_the_file_ends(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"x" * (BLOCK + 5))
     with opened(tmp_path / "x", os.O_RDONLY) as file:

@@ -57,6 +57,18 @@ class DirectFile:
             count = self._write_some(data, offset)
             data, offset = data[count:], offset + count
 
+    def write_padded(self, data: memoryview, offset: int) -> None:
+        """All of it, and zeros up to the end of its last block: so all of it can go past the page cache.
+
+        No zeros where it begins within a block, and cannot.
+        """
+        whole = len(data) if offset % BLOCK else len(data) // BLOCK * BLOCK
+        self.write(data[:whole], offset)
+        if rest := data[whole:]:
+            block = aligned_buffer(BLOCK)
+            block[: len(rest)] = rest
+            self.write(block, offset + whole)
+
     def read(self, buffer: memoryview, offset: int) -> int:
         """Fill the buffer as far as the file goes; the number of bytes."""
         done = 0

@@ -18,6 +18,7 @@ from hushpost.server.identity import ServerIdentity
 from hushpost.server.parts import BUFFER_SIZE
 from hushpost.settings import ListenLimits, Rate, Rates
 from hushpost.stores.base import PostOffice, StoreLimits
+from hushpost.stores.post.partfiles import extent
 from hushpost.stores.post.sqlite import SqlitePost
 from hushpost.wire.frames import RequestHeader
 from hushpost.wire.limits import PART_SIZE
@@ -115,6 +116,23 @@ class TestUpAndDown:
             assert usage in got
             expected = [file.part(index)[offset:] for index in (0, 1, 2) for offset in (0, 70_000)]
             assert [got[number] for number in parts] == expected
+
+    async def test_parts_and_questions_in_one_breath(self, tmp_path: Path) -> None:
+        """Nothing that follows a part is taken for its data, wherever it ends in what is received at once."""
+        sizes = [1, 4096, 70_000, BUFFER_SIZE - 1, BUFFER_SIZE, BUFFER_SIZE + 1, PART_SIZE]
+        files = [File(noise(size)) for size in sizes]
+        async with on_disk(tmp_path) as (served, (_, alice), _):
+            for file in files:
+                await alice.expect(BlobCreated, file.create())
+            asked = []
+            for file in files:
+                asked += [alice.write_part(file.put(0), file.content), alice.write(file.status())]
+            answers = [await alice.answer(number) for number in asked]
+            assert [type(each) for each in answers] == [PartPut, BlobStatus] * len(files)
+            for file in files:
+                await alice.expect(BlobCommitted, file.commit())
+                assert await file.download(alice) == file.content
+            assert served.office.shared.buffers.lent == 0
 
     async def test_messages_go_on_beside_a_part_that_does_not(self, tmp_path: Path) -> None:
         file = File(TWO_AND_A_BIT)
@@ -250,7 +268,7 @@ class TestAttacks:
         async with on_disk(tmp_path) as (_, (_, alice), _):
             await file.upload(alice)
             (path,) = (tmp_path / "files").glob("*/*")
-            os.truncate(path, path.stat().st_size - 1)
+            os.truncate(path, extent(len(file.content)) - 1)
             assert refusal(await alice.ask(file.get(1)))[0] == ErrorCode.UNKNOWN_BLOB
             assert isinstance(await alice.ask(file.get(0)), PartContent)
             path.unlink()

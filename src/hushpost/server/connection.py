@@ -1,8 +1,9 @@
 """asyncio on one side, `wire.ServerConnection` on the other: TLS, deadlines, backpressure, an orderly close.
 
-All connections read into one buffer, and only the unfinished tail of a frame is copied. An answer that need
-not wait is made by a plain function; the answers of one turn of the loop leave in one write. What a client
-sends faster than it is worked off waits in its own socket.
+All connections read into one buffer, and what comes of a part of a file is put where it will be written from;
+of anything else, only the unfinished tail of a frame is copied. An answer that need not wait is made by a
+plain function; the answers of one turn of the loop leave in one write. What a client sends faster than it is
+worked off waits in its own socket.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_accepted",
         "_backlog",
+        "_buffer",
         "_frame_due",
         "_held",
         "_host",
@@ -98,6 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         self._open = OpenRequests(office)
         self.traffic = Traffic(office.store.parts, office.shared, office.tasks, self)
         self._backlog: list[RequestMessage] = []
+        self._buffer = office.scratch
         self._out: list[bytes] = []
         self._out_size = 0
         self._held: list[ResponseMessage | EventMessage] = []
@@ -154,13 +157,14 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(HIGH_WATER)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._office.scratch
+        self._buffer = self.traffic.room() or self._office.scratch
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._stage is not Stage.TALKING:
             return
         wire = self._wire
-        wire.receive_data(self._office.scratch[:nbytes])
+        wire.receive_data(self._buffer[:nbytes])
         whole = False
         try:
             while (event := wire.next_event()) is not None and not isinstance(event, EndOfStream):

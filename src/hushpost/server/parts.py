@@ -129,14 +129,20 @@ class _Incoming:
         self.arrived = 0
         self.over = False
 
+    def room(self) -> memoryview:
+        """Where the next bytes belong."""
+        if self._filling is None:
+            self._filling, self._used = self._traffic.lend(), 0
+        return self._filling[self._used :]
+
     def take(self, data: memoryview) -> None:
-        """The next bytes, which are copied."""
+        """The next bytes, which are copied if they are not in their place."""
         self.arrived += len(data)
         while data and not self.over:
-            if self._filling is None:
-                self._filling, self._used = self._traffic.lend(), 0
-            count = min(len(data), BUFFER_SIZE - self._used)
-            self._filling[self._used : self._used + count] = data[:count]
+            room = self.room()
+            count = min(len(data), len(room))
+            if data.obj is not room.obj:
+                room[:count] = data[:count]
             self._used += count
             data = data[count:]
             if self._used == BUFFER_SIZE:
@@ -312,6 +318,12 @@ class Traffic:
         """From now on its data comes; what this returns brings it into the store and answers."""
         self._incoming = _Incoming(self, request, self._outlet.to_come)
         return self._incoming.run(self._parts)
+
+    def room(self) -> memoryview | None:
+        """Where to put what is received next, if that is data of a part: no more of it than is to come."""
+        if self._incoming is None or self._incoming.over:
+            return None
+        return self._incoming.room()[: self._outlet.to_come]
 
     def take(self, data: memoryview) -> None:
         """The next bytes of the data of whatever message it is that carries some."""

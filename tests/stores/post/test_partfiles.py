@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
+from hushpost.directio import BLOCK
 from hushpost.errors import BlobMissing
 from hushpost.ids import BlobId
 from hushpost.stores.base import StoredPart
-from hushpost.stores.post.partfiles import PartDigester, PartFiles
+from hushpost.stores.post.partfiles import SLOT, PartDigester, PartFiles
 
-CONTENT = bytes(range(256)) * 100
+CONTENT = bytes(range(256)) * 100 + b"x"
 
 
 async def one(files: PartFiles) -> StoredPart:
@@ -40,6 +42,22 @@ def busy() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
+
+
+@pytest.mark.parametrize("cut", [1, BLOCK, BLOCK + 1, len(CONTENT) - 1])
+async def test_a_part_ends_with_zeros_to_a_whole_block(tmp_path: Path, cut: int) -> None:
+    """So that a disk takes it as it is. Where a turn has ended meanwhile, there are none."""
+    files, blob, digester = PartFiles(tmp_path), BlobId.random(), PartDigester(len(CONTENT))
+    await files.create(blob)
+    for piece in (CONTENT[:cut], CONTENT[cut:]):
+        await files.write(blob, 1, [memoryview(piece)], digester)
+    size = len(CONTENT)
+    assert digester.digest() == blake3(CONTENT).digest()
+    assert await files.sizes() == {blob: SLOT + size + (0 if cut % BLOCK else -size % BLOCK)}
+    got = bytearray(size)
+    assert await files.read(StoredPart(blob, 1, size, b""), 0, memoryview(got)) == size
+    assert got == CONTENT
+    files.close()
 
 
 async def test_nobody_waits_for_room_to_be_given_back(tmp_path: Path, busy: threading.Event) -> None:

@@ -69,10 +69,12 @@ class PartDigester:
     def whole(self) -> bool:
         return self.size == self._expected
 
-    def check(self, piece: memoryview) -> None:
-        """Raises BadDigest: there is no room for it."""
-        if self.size + len(piece) > self._expected:
+    def completed_by(self, piece: memoryview) -> bool:
+        """Whether nothing follows this one. Raises BadDigest: there is no room for it."""
+        left = self._expected - self.size - len(piece)
+        if left < 0:
             raise BadDigest("the part is longer than was announced")
+        return not left
 
     def update(self, piece: memoryview) -> None:
         """The next bytes."""
@@ -142,8 +144,8 @@ class PartFiles:
         def run() -> None:
             with directio.opened(self._path(blob), os.O_WRONLY) as file:
                 for piece in pieces:
-                    digester.check(piece)
-                    file.write(piece, index * SLOT + digester.size)
+                    write = file.write_padded if digester.completed_by(piece) else file.write
+                    write(piece, index * SLOT + digester.size)
                     digester.update(piece)
                 if digester.whole:
                     self._sync(file.handle, sync)
