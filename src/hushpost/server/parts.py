@@ -35,8 +35,8 @@ IDLE_SECONDS = 0.02
 BUFFERS_KEPT = 8
 """Buffers that are kept for the next. More are lent for what comes until a connection is read no more."""
 
-EACH_HOLDS = 2
-"""Buffers that one connection may hold when it is read: one is written while the next comes."""
+EACH_HOLDS = 3
+"""Buffers that one connection may hold when it is read: one is written, one waits, and one is filled."""
 
 PIECE = 7 * 16 * 1024
 """Bytes of a part that are sent at once: seven records of TLS. Encrypted, they stay below the 128 KiB from

@@ -237,7 +237,7 @@ class Carrier:
         filled = 0
         try:
             while filled < (wanted or 1):
-                count = self._tls.recv_into(self._buffer[filled : wanted or BUFFER])
+                count = self._tls.recv_into(self._buffer[filled:], (wanted or BUFFER) - filled)
                 if not count:
                     raise Unreachable("the server closed the connection")
                 filled += count

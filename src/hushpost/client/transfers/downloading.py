@@ -51,7 +51,7 @@ class Downloader:
         self._file = file
         self._arrived = arrived
         self._fresh: list[int] = []
-        self._syncing = threading.Lock()
+        self._counting = threading.Lock()
 
     async def run(self, meter: Meter) -> None:
         """Until all of it is there, verified and durable. Again, it goes on where it was.
@@ -73,7 +73,7 @@ class Downloader:
             waiting = deque(number for number in range(layout.count) if number not in have)
             source = Source(self._offer, digests, meter.moved)
             await hands.each(partial(self._work, source=source, waiting=waiting))
-            await hands.one(lambda _: self._sync())
+            await hands.one(lambda _: self._sync(self._fresh))
         meter.check()
 
     def _look_again(self, digests: PartDigests, check: Check) -> set[int]:
@@ -95,16 +95,22 @@ class Downloader:
         for part, nonce, data in Fetch(source, carrier, ahead=True).parts(waiting):
             self._file.write(part.offset, data)
             self._ctx.db.note_soon(partial(_written, self._download, part.index, nonce)).result()
-            with self._syncing:
-                self._fresh.append(part.index)
-                if len(self._fresh) >= SYNCED_TOGETHER:
-                    self._sync()
+            self._sync(self._enough_with(part.index))
 
-    def _sync(self) -> None:
-        """The disk has everything that was written, even if it is pulled out now."""
-        fresh, self._fresh = self._fresh, []
-        self._file.sync()
-        self._ctx.db.change_soon(lambda t: t.downloads.synced(self._download, fresh)).result()
+    def _enough_with(self, number: int) -> list[int]:
+        """Those that were written and not synced, if with this one they are enough for a sync."""
+        with self._counting:
+            self._fresh.append(number)
+            if len(self._fresh) < SYNCED_TOGETHER:
+                return []
+            fresh, self._fresh = self._fresh, []
+            return fresh
+
+    def _sync(self, written: list[int]) -> None:
+        """The disk has these, even if it is pulled out now."""
+        if written:
+            self._file.sync()
+            self._ctx.db.change_soon(lambda t: t.downloads.synced(self._download, written)).result()
 
 
 def _written(download: Offered, number: int, nonce: PartNonce, t: Tables) -> None:
