@@ -25,6 +25,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
+from statistics import fmean, median
 from typing import Annotated
 
 import typer
@@ -41,6 +42,9 @@ MIB = 1 << 20
 SIZE = scale(4 * GIB, 8 * MIB)
 SPARSE = 2 * SIZE
 KILLS = scale(20, 2)
+ROUNDS = scale(3, 1)
+"""Of the rates, with a bare copy before and after each: no machine is the same from minute to minute."""
+
 PIECE = 256 * 1024
 """Bytes that the bare copy reads and sends at once."""
 
@@ -180,15 +184,18 @@ def digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def through(office: Office, source: Path) -> tuple[Run, Run]:
-    """Up, down, compared, and what was fetched is deleted."""
+def upload(office: Office, source: Path) -> Run:
+    return run(office.alice, "send", "bob", "--file", str(source))
+
+
+def download(office: Office, source: Path) -> Run:
+    """It is compared and deleted afterwards."""
     inbox = office.inbox()
-    up = run(office.alice, "send", "bob", "--file", str(source))
-    down = run(office.bob, "get", office.offer(), "-o", str(inbox))
+    found = run(office.bob, "get", office.offer(), "-o", str(inbox))
     if digest(inbox / source.name) != digest(source):
         raise RuntimeError("another file came out")
     shutil.rmtree(inbox)
-    return up, down
+    return found
 
 
 @dataclass(frozen=True)
@@ -201,8 +208,9 @@ class Peaks:
     server: float
 
     @classmethod
-    def of(cls, what: str, office: Office, up: Run, down: Run) -> Peaks:
-        return cls(what, up.peak_mb, down.peak_mb, office.server.peak_mb())
+    def of(cls, what: str, office: Office, ups: list[Run], downs: list[Run]) -> Peaks:
+        uploader, downloader = (max(each.peak_mb for each in runs) for runs in (ups, downs))
+        return cls(what, uploader, downloader, office.server.peak_mb())
 
     def rows(self) -> list[Row]:
         return [
@@ -221,29 +229,50 @@ class Peaks:
         ]
 
 
+@dataclass
+class Beside:
+    """Runs in one direction, each with the bare copies just before and just after it."""
+
+    runs: list[Run]
+    copies: list[float]
+
+    def rows(self, what: str, megabytes: float) -> list[Row]:
+        rates = [megabytes / each.seconds for each in self.runs]
+        shares = [rate / copy * 100 for rate, copy in zip(rates, self.copies, strict=True)]
+        return [
+            Row(what, median(rates), "MB/s"),
+            Row(f"{what}, share of the bare copy: least", min(shares), "%"),
+            Row(f"{what}, share of the bare copy: most", max(shares), "%"),
+            at_least(f"{what}, share of the bare copy", median(shares), 45, "%"),
+        ]
+
+
 def rates(office: Office, size: int) -> tuple[list[Row], Peaks]:
+    """Medians of some rounds."""
     source = office.folder / "large.bin"
     make(source, size)
     digest(source)  # from now on the system has it in memory
-    copy = bare_copy(read(source))
-    up, down = through(office, source)
-    copy = (copy + bare_copy(read(source))) / 2
+    copies = [bare_copy(read(source))]
+    ups, downs = Beside([], []), Beside([], [])
+    for _ in range(ROUNDS):
+        for beside, carry in ((ups, upload), (downs, download)):
+            beside.runs.append(carry(office, source))
+            copies.append(bare_copy(read(source)))
+            beside.copies.append(fmean(copies[-2:]))
     unread = bare_copy(repeat(memoryview(os.urandom(PIECE)), size // PIECE))
     source.unlink()
     writes, at_once = disk.written(office.folder, size), disk.copied(office.folder, office.fetched, size)
-    peaks = Peaks.of(f"{size / GIB:g} GiB", office, up, down)
+    peaks = Peaks.of(f"{size / GIB:g} GiB", office, ups.runs, downs.runs)
     megabytes = size / 1e6
-    both = megabytes / (up.seconds + down.seconds)
+    both = [megabytes / (up.seconds + down.seconds) for up, down in zip(ups.runs, downs.runs, strict=True)]
     rows = [
-        Row("bare TLS 1.3 copy of the same file, before and after", copy, "MB/s"),
+        Row("bare TLS 1.3 copy of the same file", median(copies), "MB/s"),
         Row("the same of one piece, over and over, that nobody reads", unread, "MB/s"),
         Row("the server's disk alone: writes", writes, "MB/s"),
         Row("reads from it, and writes to the receiver's disk, at once: each", at_once, "MB/s"),
-        Row("upload", megabytes / up.seconds, "MB/s"),
-        Row("download", megabytes / down.seconds, "MB/s"),
-        at_least("upload, share of the bare copy", megabytes / up.seconds / copy * 100, 45, "%"),
-        at_least("download, share of the bare copy", megabytes / down.seconds / copy * 100, 45, "%"),
-        at_least("end to end, one after the other", both, 220, "MB/s"),
+        *ups.rows("upload", megabytes),
+        *downs.rows("download", megabytes),
+        at_least("end to end, one after the other", median(both), 220, "MB/s"),
     ]
     return rows, peaks
 
@@ -254,9 +283,9 @@ def sparse(office: Office, size: int) -> Peaks:
     with source.open("wb") as file:
         file.write(os.urandom(MIB))
         file.truncate(size)
-    up, down = through(office, source)
+    up, down = upload(office, source), download(office, source)
     source.unlink()
-    return Peaks.of(f"{size / GIB:g} GiB sparse", office, up, down)
+    return Peaks.of(f"{size / GIB:g} GiB sparse", office, [up], [down])
 
 
 @dataclass
