@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ import msgspec
 import pytest
 from blake3 import blake3
 
+from hushpost.directio import aligned_buffer
 from hushpost.ids import TokenHash
+from hushpost.server import parts
 from hushpost.server.identity import ServerIdentity
 from hushpost.server.parts import BUFFER_SIZE
 from hushpost.settings import ListenLimits, Rate, Rates
@@ -133,6 +136,28 @@ class TestUpAndDown:
                 await alice.expect(BlobCommitted, file.commit())
                 assert await file.download(alice) == file.content
             assert served.office.shared.buffers.lent == 0
+
+    async def test_a_connection_keeps_no_buffer(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nor a view of one, when its part is through and it says nothing more."""
+        made: list[weakref.ref[object]] = []
+
+        def buffer(size: int) -> memoryview:
+            made.append(weakref.ref((room := aligned_buffer(size)).obj))
+            return room
+
+        monkeypatch.setattr(parts, "aligned_buffer", buffer)
+        monkeypatch.setattr(parts, "BUFFERS_KEPT", 0)
+        file = File(noise(PART_SIZE))
+        async with on_disk(tmp_path) as (served, (_, alice), _):
+            await alice.expect(BlobCreated, file.create())
+            assert isinstance(await alice.put(file.put(0), file.content), PartPut)
+            assert len(made) > 3
+            async with asyncio.timeout(10):
+                while served.office.shared.buffers.lent:
+                    await asyncio.sleep(0)
+            assert [each() for each in made] == [None] * len(made)
 
     async def test_messages_go_on_beside_a_part_that_does_not(self, tmp_path: Path) -> None:
         file = File(TWO_AND_A_BIT)

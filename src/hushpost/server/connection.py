@@ -161,10 +161,11 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        data, self._buffer = self._buffer[:nbytes], self._office.scratch  # a part's is not ours to keep
         if self._stage is not Stage.TALKING:
             return
         wire = self._wire
-        wire.receive_data(self._buffer[:nbytes])
+        wire.receive_data(data)
         whole = False
         try:
             while (event := wire.next_event()) is not None and not isinstance(event, EndOfStream):

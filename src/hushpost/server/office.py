@@ -11,17 +11,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from hushpost.server.identity import ServerIdentity
 from hushpost.server.limits import Budgets, told
-from hushpost.server.parts import Delivery, Shared
+from hushpost.server.parts import AT_ONCE, Delivery, Shared
 from hushpost.server.peer import Peer, Peers
 from hushpost.server.push import Subscriptions
 from hushpost.server.refusals import refusal
 from hushpost.settings import ServeSettings
 from hushpost.stores.base import PostOffice, StoreLimits
 from hushpost.wire.messages import Authenticated, ResponseMessage
-
-SCRATCH_SIZE = 192 * 1024
-"""Bytes that are read at once. Envelopes wait for that: with 256 KiB, as many as uvloop decrypts at once, a
-fifth longer beside files, which are no slower with these."""
 
 T = TypeVar("T")
 
@@ -97,7 +93,7 @@ class Office:
         self.budgets = Budgets(settings.rates, self.loop.time)
         self.peers = Peers(settings.limits.per_device)
         self.subscriptions = Subscriptions(store, tasks)
-        self.scratch = memoryview(bytearray(SCRATCH_SIZE))
+        self.scratch = memoryview(bytearray(AT_ONCE))
         self.shared = Shared()
         self.in_hand = 0
         self.counts: Counter[str] = Counter()

@@ -122,6 +122,8 @@ class Limits(msgspec.Struct, frozen=True):
     streamed: frozenset[int] = frozenset()
 
 
+_NOTHING = memoryview(b"")
+
 Event = Frame[H] | FrameStart[H] | Chunk | FrameEnd | EndOfStream
 
 
@@ -151,7 +153,7 @@ class FrameDecoder(Generic[H]):
             raise ValueError("the prefix must fit into what may be collected")
         self._header_type = header_type
         self._limits = limits
-        self._data = memoryview(b"")
+        self._data = _NOTHING
         self._partial = bytearray()
         self._header: H | None = None
         self._streaming = False
@@ -246,7 +248,7 @@ class FrameDecoder(Generic[H]):
         chunk = self._data[: self._to_stream]
         if not chunk:
             return self._starved(inside=True)
-        self._data = self._data[len(chunk) :]
+        self._data = self._data[len(chunk) :] or _NOTHING  # an empty view, too, would keep the buffer
         self._to_stream -= len(chunk)
         return Chunk(chunk)
 
@@ -274,6 +276,6 @@ class FrameDecoder(Generic[H]):
 
     def _fail(self, message: str) -> ProtocolError:
         self._failed = message
-        self._data = memoryview(b"")
+        self._data = _NOTHING
         self._partial.clear()
         return ProtocolError(message)

@@ -302,7 +302,7 @@ async def test_the_disk_has_all_of_it_before_it_gets_its_name(
     told(finishing, "link_under")
     sent = await pair.send(pair.file(SIX_PARTS))
     await in_time(pair.bob.receive_file(sent.id, pair.inbox()))
-    assert done.count("write") == 6
+    assert done.count("write") >= 6  # a part is written as it comes
     assert done[-2:] == ["sync", "link_under"]
 
 

@@ -187,23 +187,13 @@ class Carrier:
         """
         self._answer(PartPut)
 
-    def ask_for(self, request: GetPart) -> None:
-        """Ask for a part, which `content` gives; one that was asked for before has to have come, or come in.
-
-        Raises:
-            Unreachable.
-        """
-        self._send(self._wire.send(self._numbered(request)))
-
-    def content(self) -> Iterator[memoryview]:
-        """The part that was asked for, from when it comes, and as it comes in.
-
-        Each piece is good until the next; go through all.
+    def content(self, request: GetPart) -> Iterator[memoryview]:
+        """A part, as it comes in. Each piece is good until the next; go through all.
 
         Raises:
             As `ask`.
         """
-        self._answer(PartContent)
+        self.ask(request, PartContent)
         return self._pieces()
 
     # --- inside

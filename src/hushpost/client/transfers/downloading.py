@@ -1,10 +1,10 @@
 """One download, from wherever it stands: parts fetched side by side, verified, put in their places.
 
-A part is written when all of it is verified, its digest as well, which is that of the list that the offer
-vouches for; and only into a file of another name. That it is there is noted at once, so that the end of this
-process takes nothing away, and with its nonce: the disk is told to keep what it was given for many parts
-together, and whoever goes on seals again what it may not have kept. Normative text: docs/spec/files.md,
-"Reading".
+Chunks are written as they open, only into a file of another name. A part counts when all of it is verified,
+its digest as well, which is that of the list that the offer vouches for. That it is there is noted at once,
+so that the end of this process takes nothing away, and with its nonce: the disk is told to keep what it was
+given for many parts together, and whoever goes on seals again what it may not have kept. Normative text:
+docs/spec/files.md, "Reading".
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import select
 import stat
 import threading
 from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from hushpost.client.context import Context
@@ -51,7 +52,7 @@ class Downloader:
         self._file = file
         self._arrived = arrived
         self._fresh: list[int] = []
-        self._counting = threading.Lock()
+        self._syncing = threading.Lock()
 
     async def run(self, meter: Meter) -> None:
         """Until all of it is there, verified and durable. Again, it goes on where it was.
@@ -73,7 +74,7 @@ class Downloader:
             waiting = deque(number for number in range(layout.count) if number not in have)
             source = Source(self._offer, digests, meter.moved)
             await hands.each(partial(self._work, source=source, waiting=waiting))
-            await hands.one(lambda _: self._sync(self._fresh))
+            await hands.one(lambda _: self._sync())
         meter.check()
 
     def _look_again(self, digests: PartDigests, check: Check) -> set[int]:
@@ -92,25 +93,24 @@ class Downloader:
         return lost
 
     def _work(self, carrier: Carrier, source: Source, waiting: deque[int]) -> None:
-        for part, nonce, data in Fetch(source, carrier, ahead=True).parts(waiting):
-            self._file.write(part.offset, data)
-            self._ctx.db.note_soon(partial(_written, self._download, part.index, nonce)).result()
-            self._sync(self._enough_with(part.index))
+        """A part is written while the rest of it comes; the next is asked for when it is noted."""
+        with ThreadPoolExecutor(1, thread_name_prefix="hush-writes") as writer:
 
-    def _enough_with(self, number: int) -> list[int]:
-        """Those that were written and not synced, if with this one they are enough for a sync."""
-        with self._counting:
-            self._fresh.append(number)
-            if len(self._fresh) < SYNCED_TOGETHER:
-                return []
-            fresh, self._fresh = self._fresh, []
-            return fresh
+            def keep(offset: int, data: memoryview) -> Future[None]:
+                return writer.submit(self._file.write, offset, data)
 
-    def _sync(self, written: list[int]) -> None:
-        """The disk has these, even if it is pulled out now."""
-        if written:
-            self._file.sync()
-            self._ctx.db.change_soon(lambda t: t.downloads.synced(self._download, written)).result()
+            for part, nonce, _ in Fetch(source, carrier, keep).parts(waiting):
+                self._ctx.db.note_soon(partial(_written, self._download, part.index, nonce)).result()
+                with self._syncing:  # a disk tells an error once, and only one who asks
+                    self._fresh.append(part.index)
+                    if len(self._fresh) >= SYNCED_TOGETHER:
+                        self._sync()
+
+    def _sync(self) -> None:
+        """The disk has everything that was written, even if it is pulled out now."""
+        fresh, self._fresh = self._fresh, []
+        self._file.sync()
+        self._ctx.db.change_soon(lambda t: t.downloads.synced(self._download, fresh)).result()
 
 
 def _written(download: Offered, number: int, nonce: PartNonce, t: Tables) -> None:
@@ -151,7 +151,7 @@ class Streamer:
 
     def _work(self, carrier: Carrier, source: Source, waiting: deque[int]) -> None:
         try:
-            for part, _, data in Fetch(source, carrier, ahead=False).parts(waiting):
+            for part, _, data in Fetch(source, carrier).parts(waiting):
                 self._write(carrier, part, data)
         except BaseException:
             with self._moved:

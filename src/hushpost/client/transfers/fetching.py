@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,57 +56,56 @@ class Fetched(NamedTuple):
     data: memoryview
 
 
+Keep = Callable[[int, memoryview], Future[None]]
+"""Begins to write bytes to their place in the file."""
+
+
 class Fetch:
     """Fetches parts of one offered file over one connection. Its methods are for a thread.
 
     Args:
-        ahead: ask for the next part when one begins to come, so that the server stands never still. Not where
-            that one may have to wait: a server ends a connection that reads nothing.
+        keep: gets the true bytes of each part as they open. It may be that the rest does not, and that the
+            part comes once more.
     """
 
-    def __init__(self, source: Source, carrier: Carrier, *, ahead: bool) -> None:
+    def __init__(self, source: Source, carrier: Carrier, keep: Keep | None = None) -> None:
         self._source = source
         self._carrier = carrier
-        self._ahead = ahead
+        self._keep = keep
         self._buffer = aligned_buffer(source.offer.layout.part(0).chunks * CHUNK)
 
     def parts(self, waiting: deque[int]) -> Iterator[Fetched]:
-        """One part after the other. One that does not open is put back.
+        """One part after the other, each kept. One that does not open is put back.
 
         Raises:
             FileError: one does not open, however often it is fetched.
+            OSError: one could not be kept.
         """
-        number = self._ask(waiting)
-        while number is not None:
-            part = self._source.offer.layout.part(number)
-            pieces = self._carrier.content()
-            number = self._ask(waiting) if self._ahead else None
+        offer = self._source.offer
+        for number in taken(waiting):
+            part = offer.layout.part(number)
+            pieces = self._carrier.content(GetPart(0, bytes(offer.blob), bytes(offer.read), number))
             nonce = self._open(part, pieces)
             if nonce is None:
-                waiting.appendleft(part.index)
+                waiting.appendleft(number)
             else:
                 yield Fetched(part, nonce, self._buffer[: part.true])
-            if number is None:
-                number = self._ask(waiting)
-
-    def _ask(self, waiting: deque[int]) -> int | None:
-        """For the next part, if there is one."""
-        number = next(taken(waiting), None)
-        if number is not None:
-            offer = self._source.offer
-            self._carrier.ask_for(GetPart(0, bytes(offer.blob), bytes(offer.read), number))
-        return number
 
     def _open(self, part: Part, pieces: Iterator[memoryview]) -> PartNonce | None:
         """Under which nonce it was sealed; None: it does not open, which may be better the next time."""
         source, done = self._source, 0
+        kept: list[Future[None]] = []
         opener = PartOpener(source.offer.key, source.offer.blob, part, self._buffer)
         try:
             for piece in pieces:
                 count = sum(map(len, opener.feed(piece)))
-                done += count
                 source.moved(count)
+                if count and self._keep is not None:
+                    kept.append(self._keep(part.offset + done, self._buffer[done : done + count]))
+                done += count
             source.digests.confirm(part.index, opener.finish())
+            for each in kept:
+                each.result()
             return opener.nonce
         except FileError:
             source.moved(-done)
@@ -115,6 +115,8 @@ class Fetch:
             for _ in pieces:  # what is still to come of it
                 pass
             return None
+        finally:
+            wait(kept)  # the buffer is wanted again
 
 
 def trusted_digests(carrier: Carrier, offer: FileOffer) -> PartDigests:
