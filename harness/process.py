@@ -117,6 +117,10 @@ class ServerProcess:
         """Memory now, without what it maps of files."""
         return self._status("RssAnon")
 
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
     def peak_mb(self) -> float:
         """The most memory so far."""
         return self._status("VmHWM")
