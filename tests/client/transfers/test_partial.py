@@ -51,6 +51,17 @@ def test_a_file_may_end_anywhere(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_bytes() == data
 
 
+def test_a_file_that_was_cut_meanwhile_gives_zeros(tmp_path: Path) -> None:
+    """Not what the buffer had before, which may have been right there."""
+    file = PartialFile.create(tmp_path / "x", 2 * CHUNK)
+    file.write(0, memoryview(b"x" * 2 * CHUNK))
+    os.truncate(tmp_path / "x", CHUNK + 5)
+    buffer = memoryview(bytearray(b"x" * CHUNK))
+    file.read(CHUNK, buffer)
+    file.close()
+    assert buffer == b"x" * 5 + bytes(CHUNK - 5)
+
+
 def test_only_the_same_file_is_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "x"
     PartialFile.create(path, 10).close()

@@ -5,10 +5,11 @@ Normative text: docs/spec/files.md, "Reading".
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from hushpost.client.transfers.carrier import Carrier
@@ -34,13 +35,11 @@ class Source:
     Attributes:
         digests: as the offer vouches for them.
         moved: is told of the bytes that are verified; of a part that failed in the end, less than nothing.
-        failures: how often each part did not open.
     """
 
     offer: FileOffer
     digests: PartDigests
     moved: Callable[[int], None]
-    failures: Counter[int] = field(default_factory=Counter)
 
 
 class Fetched(NamedTuple):
@@ -75,27 +74,28 @@ class Fetch:
         self._buffer = aligned_buffer(source.offer.layout.part(0).chunks * CHUNK)
 
     def parts(self, waiting: deque[int]) -> Iterator[Fetched]:
-        """One part after the other, each kept. One that does not open is put back.
+        """One part after the other, each kept.
 
         Raises:
             FileError: one does not open, however often it is fetched.
             OSError: one could not be kept.
         """
-        offer = self._source.offer
-        for number in taken(waiting):
-            part = offer.layout.part(number)
-            pieces = self._carrier.content(GetPart(0, bytes(offer.blob), bytes(offer.read), number))
-            nonce = self._open(part, pieces)
-            if nonce is None:
-                waiting.appendleft(number)
-            else:
-                yield Fetched(part, nonce, self._buffer[: part.true])
+        for part in map(self._source.offer.layout.part, taken(waiting)):
+            yield Fetched(part, self._fetch(part), self._buffer[: part.true])
 
-    def _open(self, part: Part, pieces: Iterator[memoryview]) -> PartNonce | None:
-        """Under which nonce it was sealed; None: it does not open, which may be better the next time."""
+    def _fetch(self, part: Part) -> PartNonce:
+        """A part; and again, where it does not open."""
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(FileError):
+                return self._once(part)
+        return self._once(part)
+
+    def _once(self, part: Part) -> PartNonce:
         source, done = self._source, 0
+        offer = source.offer
+        pieces = self._carrier.content(GetPart(0, bytes(offer.blob), bytes(offer.read), part.index))
         kept: list[Future[None]] = []
-        opener = PartOpener(source.offer.key, source.offer.blob, part, self._buffer)
+        opener = PartOpener(offer.key, offer.blob, part, self._buffer)
         try:
             for piece in pieces:
                 count = sum(map(len, opener.feed(piece)))
@@ -109,12 +109,9 @@ class Fetch:
             return opener.nonce
         except FileError:
             source.moved(-done)
-            source.failures[part.index] += 1
-            if source.failures[part.index] == TRIES:
-                raise
             for _ in pieces:  # what is still to come of it
                 pass
-            return None
+            raise
         finally:
             wait(kept)  # the buffer is wanted again
 

@@ -75,8 +75,9 @@ class PartialFile:
         self._file.write(data[begin:], offset + begin)
 
     def read(self, offset: int, buffer: memoryview) -> None:
-        """Fill the buffer, as far as the file goes: with what the disk has, where it can be asked."""
-        self._file.read(buffer, offset)
+        """Fill the buffer: with what the disk has, where it can be asked; behind the file's end, with zeros."""
+        count = self._file.read(buffer, offset)
+        buffer[count:] = bytes(len(buffer) - count)
 
     def sync(self) -> None:
         """What was written is on the disk."""
