@@ -75,7 +75,7 @@ class PartialFile:
         self._file.write(data[begin:], offset + begin)
 
     def read(self, offset: int, buffer: memoryview) -> None:
-        """Fill the buffer: with what the disk has, where it can be asked; behind the file's end, with zeros."""
+        """Fill the buffer: with what the disk has, where it can be asked; behind the file, with zeros."""
         count = self._file.read(buffer, offset)
         buffer[count:] = bytes(len(buffer) - count)
 
