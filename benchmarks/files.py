@@ -9,10 +9,8 @@ once more, perhaps elsewhere. Without options, and among the other benchmarks, b
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import random
 import shutil
 import socket
 import ssl
@@ -31,14 +29,14 @@ from typing import Annotated
 import typer
 
 from benchmarks import disk
+from benchmarks.correspondents import MIB, Office, digest, make, start
+from benchmarks.kills import killed_on_the_way
 from benchmarks.report import Row, at_least, at_most, show
 from benchmarks.scale import scale
 from demo.secure import Person
-from harness.process import HUSH, ServerProcess, post_server
-from hushpost.crypto.filelayout import PART, SEALED_PART, FileLayout
+from hushpost.crypto.filelayout import FileLayout
 
 GIB = 1 << 30
-MIB = 1 << 20
 SIZE = scale(4 * GIB, 8 * MIB)
 SPARSE = 2 * SIZE
 KILLS = scale(20, 2)
@@ -47,10 +45,6 @@ ROUNDS = scale(3, 1)
 
 PIECE = 256 * 1024
 """Bytes that the bare copy reads and sends at once."""
-
-KILL_FILE = scale(256 * MIB, 16 * MIB)
-AGAIN = 2
-"""Parts that may be sent once more for each kill."""
 
 SAME = 1.2
 """How much more memory the larger file may take: more than chance, much less than twice the parts."""
@@ -66,53 +60,6 @@ while size := tls.recv_into(buffer):
     count += size
 print(count, flush=True)
 """
-
-
-@dataclass
-class Office:
-    """A server and two people who know each other; each of their commands is a process."""
-
-    folder: Path
-    fetched: Path
-    server: ServerProcess
-    alice: Person
-    bob: Person
-
-    @classmethod
-    def open(cls, folder: Path, fetched: Path) -> Office:
-        server = ServerProcess(post_server(folder / "server"))
-        invitation = server.next_line().rpartition(" ")[2]
-        alice, bob = Person(folder, "alice"), Person(folder, "bob")
-        alice.join(invitation)
-        (link,) = alice.run("invite", invitation)
-        bob.join(link["link"])
-        alice.run("contacts", "add", bob.link)
-        return cls(folder, fetched, server, alice, bob)
-
-    def close(self) -> None:
-        self.server.stop()
-
-    def revive(self) -> None:
-        """Kill the server, and start it again at the same address."""
-        self.server.kill()
-        self.server = ServerProcess(post_server(self.folder / "server", port=self.server.address[1]))
-
-    def passed(self, command: str) -> int:
-        """Bytes that the server has got for sending, or given for getting, so far; and its database's."""
-        read, written = Path(f"/proc/{self.server.pid}/io").read_text().split()[1:4:2]
-        return int(read if command == "send" else written)
-
-    def inbox(self) -> Path:
-        """A new and empty one."""
-        folder = self.fetched / "inbox"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        return folder
-
-    def offer(self) -> str:
-        """The id of the newest file that Bob can fetch."""
-        self.bob.run("read")
-        return str([each for each in self.bob.run("files", "list") if each["state"] == "offered"][-1]["id"])
 
 
 @dataclass(frozen=True)
@@ -146,11 +93,6 @@ def peak_mb(pid: int) -> float:
     return 0.0
 
 
-def start(person: Person, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, **person.environment}
-    return subprocess.Popen([HUSH, *arguments, "--json"], stdout=subprocess.PIPE, text=True, env=environment)
-
-
 def read(source: Path) -> Iterator[memoryview]:
     """All of it, in pieces."""
     buffer = memoryview(bytearray(PIECE))
@@ -175,18 +117,6 @@ def bare_copy(pieces: Iterable[memoryview]) -> float:
         size = int(receiver.stdout.readline())
         seconds = time.perf_counter() - begun
     return size / 1e6 / seconds
-
-
-def make(path: Path, size: int) -> None:
-    piece = os.urandom(16 * MIB)
-    with path.open("wb") as file:
-        for number in range(-(-size // len(piece))):
-            file.write(number.to_bytes(8, "big") + piece[8 : size - number * len(piece)])
-
-
-def digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def upload(office: Office, source: Path) -> Run:
@@ -293,99 +223,6 @@ def sparse(office: Office, size: int) -> Peaks:
     return Peaks.of(f"{size / GIB:g} GiB sparse", office, [up], [down])
 
 
-@dataclass
-class Kills:
-    """Kills at random moments, and what so many of them came to.
-
-    Attributes:
-        carried: bytes that pass through the server for a transfer that nobody kills, by command.
-        wrong: files that came out with other bytes, or not at all.
-        most_again: parts that one kill had carried again, at most, by the progress that was told.
-        most_passed: the same by what passed through the server, where that was not killed itself.
-        of_server: so many of the kills.
-    """
-
-    office: Office
-    carried: dict[str, int]
-    wrong: int = 0
-    most_again: int = 0
-    most_passed: float = 0
-    count: int = 0
-    of_server: int = 0
-
-    def carry(self, person: Person, life: float, *arguments: str, server: bool) -> None:
-        """Begin, kill, go on. The server is started again; who has lost their hush call another."""
-        before = self.office.passed(arguments[0])
-        process = start(person, *arguments)
-        try:
-            process.wait(life * random.random())
-        except subprocess.TimeoutExpired:
-            self.count += 1
-            self.of_server += server
-            (self.office.revive if server else process.kill)()
-        told = _progress(process)
-        waiting = [each for each in person.run("files", "list") if each["state"] in {"waiting", "failed"}]
-        if waiting:
-            told += [waiting[0]["carried"], *_progress(start(person, "files", "resume"))]
-            if not server:
-                more = self.office.passed(arguments[0]) - before - self.carried[arguments[0]]
-                self.most_passed = max(self.most_passed, round(more / SEALED_PART, 1))
-        elif process.returncode:  # before anything was noted, or after everything was
-            person.attempt(*arguments)
-        self.most_again = max(self.most_again, _again(told))
-
-    def rows(self) -> list[Row]:
-        what = f"{self.count} kills, {self.of_server} of them of the server, {KILL_FILE // MIB} MiB"
-        return [
-            at_most(f"wrong files after {what}", self.wrong, 0, ""),
-            at_most("parts carried again, at most, by what was told", self.most_again, AGAIN, ""),
-            at_most("the same, by what passed a server that lived on", self.most_passed, AGAIN, ""),
-        ]
-
-
-def kills(office: Office, count: int) -> Kills:
-    """Half of them while a file is sent, half while it is fetched; in turn of the server and of a hush."""
-    source, server = office.folder / "killed.bin", False
-    make(source, KILL_FILE)
-    expected = [digest(source)]
-    send = "send", "bob", "--file", str(source)
-    got, given = office.passed("send"), office.passed("get")
-    sending = _life(office.alice, *send)
-    got = office.passed("send") - got
-    fetching = _life(office.bob, "get", office.offer(), "-o", str(office.inbox()))
-    found = Kills(office, {"send": got, "get": office.passed("get") - given})
-    while found.count < count:
-        inbox = office.inbox()
-        found.carry(office.alice, sending, *send, server=server)
-        found.carry(office.bob, fetching, "get", office.offer(), "-o", str(inbox), server=not server)
-        found.wrong += [digest(each) for each in inbox.iterdir()] != expected
-        server = not server
-    return found
-
-
-def _life(person: Person, *arguments: str) -> float:
-    """How long a command takes that nobody kills."""
-    begun = time.perf_counter()
-    person.run(*arguments)
-    return time.perf_counter() - begun
-
-
-def _again(told: list[int]) -> int:
-    """How many parts had been begun that were begun once more: progress falls by them."""
-    most = fell = 0
-    for carried in told:
-        most = max(most, carried)
-        fell = max(fell, most - carried)
-    return -(-fell // PART)
-
-
-def _progress(process: subprocess.Popen[str]) -> list[int]:
-    """What it says to have carried, until it ends."""
-    lines = process.communicate()[0].splitlines()
-    told = [json.loads(line) for line in lines if line.endswith("}")]
-    return [each["carried"] for each in told if each["event"] == "progress"]
-
-
 def measure(folder: Path, fetched: Path, size: int, sparse_size: int, count: int) -> None:
     """Each part is shown when it is through: what breaks later takes nothing of it away."""
     for place in (folder, fetched):
@@ -404,7 +241,7 @@ def measure(folder: Path, fetched: Path, size: int, sparse_size: int, count: int
             rows = larger.rows() + (larger.beside(smaller) if smaller else [])
             show("A sparse file", rows, {"bytes": f"{sparse_size:,}"})
         if count:
-            killed = kills(office, count)
+            killed = killed_on_the_way(office, count)
             show("Kills on the way", killed.rows(), {"kills": str(killed.count)})
             if killed.wrong:
                 raise RuntimeError(f"{killed.wrong} files came out wrong")
