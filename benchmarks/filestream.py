@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from blake3 import blake3
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from benchmarks.report import Row, show
 from benchmarks.scale import scale
@@ -35,7 +35,7 @@ class Bench:
         self.source = os.urandom(PART)
         self.part = bytearray(SEALED_PART)
         self.chunk, self.plain = bytearray(SEALED_CHUNK), bytearray(CHUNK)
-        self.cipher = ChaCha20Poly1305(os.urandom(32))
+        self.cipher = AESGCM(os.urandom(32))
         self.cipher.encrypt_into(NONCE, self.source[:CHUNK], None, self.chunk)
 
     def seal(self, number: int) -> None:
@@ -124,8 +124,8 @@ def main(_folder: Path) -> None:
         [
             Row("seal", rates["seal"], "MB/s"),
             Row("open, every check", rates["open"], "MB/s"),
-            Row("bare ChaCha20-Poly1305: encrypt chunks of 64 KiB", rates["encrypt"], "MB/s"),
-            Row("bare ChaCha20-Poly1305: decrypt", rates["decrypt"], "MB/s"),
+            Row("bare AES-256-GCM: encrypt chunks of 64 KiB", rates["encrypt"], "MB/s"),
+            Row("bare AES-256-GCM: decrypt", rates["decrypt"], "MB/s"),
             Row("bare BLAKE3", rates["hash"], "MB/s"),
             Row("bare copy", rates["copy"], "MB/s"),
             Row("seal, share of bare cipher and hash", rates["seal"] / sealing * 100, "%"),

@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -157,16 +158,24 @@ def test_a_signature_has_one_spelling() -> None:
 
 
 @given(st.binary(max_size=100))
-def test_a_cipher_between_buffers_seals_the_same(text: bytes) -> None:
+def test_a_chunk_is_sealed_with_aes_and_opens(text: bytes) -> None:
     key, nonce = Secret(bytes(range(32))), bytes(range(12))
     cipher, sealed, back = ChunkCipher(key), bytearray(len(text) + TAG_SIZE), bytearray(len(text))
     cipher.seal(nonce, text, sealed)
-    assert sealed == seal(key, nonce, text, b"")
+    encryptor = Cipher(algorithms.AES(key), modes.GCM(nonce)).encryptor()
+    assert sealed == encryptor.update(text) + encryptor.finalize() + encryptor.tag
     cipher.unseal(nonce, sealed, back)
     assert back == text
     sealed[-1] ^= 1
     with pytest.raises(Undecryptable):
         cipher.unseal(nonce, sealed, back)
+
+
+def test_the_published_vector_of_aes() -> None:
+    """Test case 14 of McGrew and Viega, "The Galois/Counter Mode of Operation"."""
+    sealed = bytearray(16 + TAG_SIZE)
+    ChunkCipher(Secret(bytes(32))).seal(bytes(12), bytes(16), sealed)
+    assert sealed.hex() == "cea7403d4d606b6e074ec5d3baf39d18" + "d0d1c8a799996bf0265b98b5d48ab919"
 
 
 @given(st.binary(max_size=300), st.binary(max_size=30), st.data())

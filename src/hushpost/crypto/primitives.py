@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, hpke, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mlkem, x25519
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import NameOID
@@ -241,10 +241,13 @@ def unseal(key: Secret, nonce: bytes, sealed: bytes, ad: bytes) -> bytes:
 
 
 class ChunkCipher:
-    """`seal` and `unseal` between buffers, for many texts under one key and without associated data."""
+    """AES-256-GCM (NIST SP 800-38D) between buffers, for the many chunks of a part, without associated data.
+
+    A pair of key (32 bytes) and nonce (12 bytes) serves once. Why not the cipher of `seal`: docs/adr/0013.
+    """
 
     def __init__(self, key: Secret) -> None:
-        self._aead = ChaCha20Poly1305(key)
+        self._aead = AESGCM(key)
 
     def seal(self, nonce: bytes, plaintext: Buffer, into: Buffer) -> None:
         """`into` has exactly the plaintext's size and `TAG_SIZE` more."""
