@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import mmap
 import os
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hushpost.directio import BLOCK, DirectFile, aligned_buffer, opened
+from hushpost.directio import BLOCK, LARGE_PAGE, DirectFile, aligned_buffer, opened
 
 SIZE = 12 * BLOCK
 ENDS = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, SIZE - 1, SIZE]
@@ -33,6 +36,34 @@ def test_a_usual_disk_is_written_past_the_page_cache(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with opened(tmp_path / "x", os.O_RDWR) as file:
         assert file.is_direct
+
+
+@pytest.mark.parametrize("size", [LARGE_PAGE // 2, LARGE_PAGE, 2 * LARGE_PAGE - 1])
+def test_a_large_buffer_is_in_large_pages_where_the_system_has_them(size: int) -> None:
+    buffer = aligned_buffer(size)
+    assert (len(buffer), buffer.nbytes, any(buffer)) == (size, size, False)
+    begin = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    has_them = Path("/sys/kernel/mm/transparent_hugepage").is_dir()
+    assert ("hg" in mapping_flags(begin)) == has_them
+
+
+def mapping_flags(begin: int) -> list[str]:
+    """Of the part of memory that begins there, as the system shows them."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-", line):
+            first, end = (int(each, 16) for each in line.split()[0].split("-"))
+            inside = first <= begin < end
+        elif inside and line.startswith("VmFlags:"):
+            return line.split()[1:]
+    raise AssertionError("there is no such memory")
+
+
+def test_a_buffer_is_had_without_large_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmap, "MADV_HUGEPAGE", -1)
+    buffer = aligned_buffer(LARGE_PAGE)
+    buffer[-1] = 1
+    assert sum(buffer) == 1
 
 
 @given(begin=places, end=places, skip=st.integers(0, 2))

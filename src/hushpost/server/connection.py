@@ -161,16 +161,16 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        data, self._buffer = self._buffer[:nbytes], self._office.scratch  # a part's is not ours to keep
+        source, self._buffer = self._buffer, self._office.scratch  # a part's is not ours to keep
         if self._stage is not Stage.TALKING:
             return
         wire = self._wire
-        wire.receive_data(data)
+        wire.receive_data(source[:nbytes])
         whole = False
         try:
             while (event := wire.next_event()) is not None and not isinstance(event, EndOfStream):
                 if isinstance(event, Chunk):
-                    self.traffic.take(event.data)
+                    self.traffic.take(event.data, source)
                     continue
                 whole = True
                 if isinstance(event, FrameEnd):

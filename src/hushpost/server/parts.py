@@ -94,16 +94,24 @@ class Filled(NamedTuple):
 
 
 class PartBuffers:
-    """The buffers of all connections."""
+    """The buffers of all connections, two in each large page."""
 
     def __init__(self) -> None:
         self._free: list[memoryview] = []
         self.lent = 0
 
+    @property
+    def kept(self) -> int:
+        """How many are there for the next."""
+        return len(self._free)
+
     def take(self) -> memoryview:
         """One of them."""
         self.lent += 1
-        return self._free.pop() if self._free else aligned_buffer(BUFFER_SIZE)
+        if not self._free:
+            pair = aligned_buffer(2 * BUFFER_SIZE)
+            self._free += pair[:BUFFER_SIZE], pair[BUFFER_SIZE:]
+        return self._free.pop()
 
     def give(self, buffer: memoryview) -> None:
         """It is free again."""
@@ -125,6 +133,7 @@ class _Incoming:
         self._size = size
         self._filling: memoryview | None = None
         self._used = 0
+        self._offered: memoryview | None = None
         self._filled: SimpleQueue[Filled | None] = SimpleQueue()
         self._news = asyncio.Event()
         self._whole = False
@@ -133,24 +142,30 @@ class _Incoming:
         self.arrived = 0
         self.over = False
 
-    def room(self) -> memoryview:
-        """Where the next bytes belong."""
-        if self._filling is None:
-            self._filling, self._used = self._traffic.lend(), 0
-        return self._filling[self._used :]
+    def offer(self, size: int) -> memoryview:
+        """Where the next bytes belong, and no more than that."""
+        self._offered = self._room()[:size]
+        return self._offered
 
-    def take(self, data: memoryview) -> None:
-        """The next bytes, which are copied if they are not in their place."""
+    def take(self, data: memoryview, source: memoryview) -> None:
+        """The next bytes; they are copied if what they came in is not what was offered for them."""
         self.arrived += len(data)
+        in_place = source is self._offered
+        self._offered = None
         while data and not self.over:
-            room = self.room()
+            room = self._room()
             count = min(len(data), len(room))
-            if data.obj is not room.obj:
+            if not in_place:
                 room[:count] = data[:count]
             self._used += count
             data = data[count:]
             if self._used == BUFFER_SIZE:
                 self._hand_over()
+
+    def _room(self) -> memoryview:
+        if self._filling is None:
+            self._filling, self._used = self._traffic.lend(), 0
+        return self._filling[self._used :]
 
     def hurry(self) -> None:
         """Write what there is, and wait for no more."""
@@ -199,7 +214,7 @@ class _Incoming:
             await writer.abandon()
 
     def _hand_over(self) -> None:
-        buffer, self._filling = self._filling, None
+        buffer, self._filling, self._offered = self._filling, None, None
         if buffer is None:
             return
         if self._used:
@@ -331,12 +346,12 @@ class Traffic:
         """Where to put what is received next, if that is data of a part."""
         if self._incoming is None or self._incoming.over:
             return None
-        return self._incoming.room()[: min(self._outlet.to_come, AT_ONCE)]
+        return self._incoming.offer(min(self._outlet.to_come, AT_ONCE))
 
-    def take(self, data: memoryview) -> None:
-        """The next bytes of the data of whatever message it is that carries some."""
+    def take(self, data: memoryview, source: memoryview) -> None:
+        """The next bytes of the data of whatever message it is that carries some, and what they came in."""
         if self._incoming is not None:
-            self._incoming.take(data)
+            self._incoming.take(data, source)
 
     def end(self) -> None:
         """There was all of it."""

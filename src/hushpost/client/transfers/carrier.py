@@ -20,6 +20,7 @@ from hushpost.client.threads import Stopped
 from hushpost.crypto.filelayout import SEALED_CHUNK
 from hushpost.crypto.identity import ClientNonce, ServerStatement, verify_server
 from hushpost.crypto.primitives import random_bytes
+from hushpost.directio import aligned_buffer
 from hushpost.errors import ProtocolError, Unreachable
 from hushpost.wire.connection import ClientConnection
 from hushpost.wire.frames import Chunk, FrameEnd
@@ -81,7 +82,7 @@ class Carrier:
         self._tls = tls
         self._handle = handle
         self._wire = ClientConnection()
-        self._buffer = memoryview(bytearray(BUFFER))
+        self._buffer = aligned_buffer(BUFFER)
 
     # --- beginning and end
 

@@ -81,7 +81,7 @@ class Downloader:
         """Those parts that were written, and are not what they were."""
         offer, lost = self._offer, set()
         sealer = PartSealer(offer.key, offer.blob)
-        plain, sealed = aligned_buffer(STEP), memoryview(bytearray(SEALED_PART))
+        plain, sealed = aligned_buffer(STEP), aligned_buffer(SEALED_PART)
         for number, nonce in self._arrived.written.items():
             check()
             part = offer.layout.part(number)

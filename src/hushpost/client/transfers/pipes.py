@@ -21,6 +21,7 @@ from hushpost.client.transfers.sealed import Records
 from hushpost.client.transfers.sources import SourceChanged
 from hushpost.crypto.filelayout import MAX_SIZE, PART, SEALED_PART, FileLayout, Part
 from hushpost.crypto.filestream import PartSealer
+from hushpost.directio import aligned_buffer
 from hushpost.errors import HushpostError, UsageError
 
 
@@ -85,7 +86,7 @@ class Spooler:
         self._sealer = PartSealer(attempt.key, attempt.blob)
         self._records = records
         self._moved = moved
-        self._sealed = memoryview(bytearray(SEALED_PART))
+        self._sealed = aligned_buffer(SEALED_PART)
 
     def spool(self, pipe: Pipe) -> int:
         """All of it; how many bytes it was. Blocks.
@@ -97,7 +98,7 @@ class Spooler:
         """
         self._folder.parent.mkdir(mode=0o700, exist_ok=True)
         self._folder.mkdir(mode=0o700)
-        held, coming = (memoryview(bytearray(PART)) for _ in range(2))
+        held, coming = (aligned_buffer(PART) for _ in range(2))
         size = count = pipe.read_into(held)
         number = 0
         while count == PART and (count := pipe.read_into(coming)):

@@ -20,6 +20,7 @@ from hushpost.client.transfers.progress import Meter
 from hushpost.client.transfers.sealed import PartSource
 from hushpost.crypto.filekeys import FileDigest, PartDigest, ReadToken
 from hushpost.crypto.filelayout import PART, FileLayout, Part
+from hushpost.directio import aligned_buffer
 from hushpost.errors import BlobConflict, ProtocolError, UnknownBlob
 from hushpost.ids import BlobId
 from hushpost.wire.limits import MAX_STATUS_PARTS
@@ -80,7 +81,7 @@ class Uploader:
 
     def _work(self, carrier: Carrier, layout: FileLayout, waiting: deque[int]) -> None:
         """A part is sealed and noted while the server brings the one before to its disk."""
-        buffer = memoryview(bytearray(layout.part(0).sealed_size))
+        buffer = aligned_buffer(layout.part(0).sealed_size)
         sent: Part | None = None
         for part in map(layout.part, taken(waiting)):
             data = buffer[: part.sealed_size]
