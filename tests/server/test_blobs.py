@@ -16,9 +16,10 @@ from blake3 import blake3
 
 from hushpost.directio import aligned_buffer
 from hushpost.ids import TokenHash
-from hushpost.server import parts
 from hushpost.server.identity import ServerIdentity
-from hushpost.server.parts import BUFFER_SIZE
+from hushpost.server.parts import buffers as part_buffers
+from hushpost.server.parts.buffers import BUFFER_SIZE
+from hushpost.server.parts.traffic import AMONG_MANY, AT_ONCE, Traffic
 from hushpost.settings import ListenLimits, Rate, Rates
 from hushpost.stores.base import PostOffice, StoreLimits
 from hushpost.stores.post.partfiles import extent
@@ -147,8 +148,8 @@ class TestUpAndDown:
             made.append(weakref.ref((room := aligned_buffer(size)).obj))
             return room
 
-        monkeypatch.setattr(parts, "aligned_buffer", buffer)
-        monkeypatch.setattr(parts, "BUFFERS_KEPT", 0)
+        monkeypatch.setattr(part_buffers, "aligned_buffer", buffer)
+        monkeypatch.setattr(part_buffers, "BUFFERS_KEPT", 0)
         file = File(noise(PART_SIZE))
         async with on_disk(tmp_path) as (served, (_, alice), _):
             await alice.expect(BlobCreated, file.create())
@@ -285,6 +286,30 @@ class TestAttacks:
             for task in trickling:
                 task.cancel()
             await asyncio.wait(trickling)
+            for line in lines:
+                await line.close()
+
+    async def test_what_many_send_is_read_in_smaller_pieces(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Envelopes wait for each of them."""
+        offered: dict[bool, set[int]] = {True: set(), False: set()}
+        room = Traffic.room
+
+        def watched(traffic: Traffic) -> memoryview | None:
+            if (buffer := room(traffic)) is not None:
+                offered[served.office.shared.turns.waiting > 1].add(len(buffer))
+            return buffer
+
+        monkeypatch.setattr(Traffic, "room", watched)
+        files = [File(noise(PART_SIZE)) for _ in range(4)]
+        async with on_disk(tmp_path) as (served, (keeper, alice), _):
+            await files[0].upload(alice)
+            assert max(offered[False]) == AT_ONCE
+            assert not offered[True]
+            lines = [await served.login(keeper) for _ in files]
+            await asyncio.gather(*(file.upload(line) for file, line in zip(files[1:], lines, strict=False)))
+            assert max(offered[True]) == AMONG_MANY
             for line in lines:
                 await line.close()
 

@@ -13,7 +13,7 @@ from hushpost.crypto.identity import ClientNonce, ServerNonce, ServerStatement, 
 from hushpost.crypto.prekeys import Kind
 from hushpost.ids import AccountId, TokenHash
 from hushpost.server.identity import ServerIdentity
-from hushpost.server.parts import Traffic
+from hushpost.server.parts.traffic import Traffic
 from hushpost.server.peer import NONCE_SECONDS, Greeting, Guest
 from hushpost.server.refusals import SENTENCES, Refusal
 from hushpost.settings import PostLimits, Rate, Rates

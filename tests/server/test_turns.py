@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hushpost.server.turns import LEAST, REVIEW_SECONDS, Turns
+from hushpost.server.parts.turns import LEAST, REVIEW_SECONDS, Turns
 
 
 class Peer:

@@ -24,7 +24,8 @@ from hushpost.server.door import SHUTDOWN_SECONDS, is_welcome, shake_hands
 from hushpost.server.handlers import begin, weight
 from hushpost.server.identity import ALPN
 from hushpost.server.office import Admission, Office, Pending, Said
-from hushpost.server.parts import Delivery, Traffic
+from hushpost.server.parts.outgoing import Delivery
+from hushpost.server.parts.traffic import Traffic
 from hushpost.server.peer import Guest, Peer
 from hushpost.server.push import POLL_SECONDS
 from hushpost.server.refusals import BUSY_SECONDS, Refusal, refusal
@@ -320,7 +321,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._release is not None and out:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
-    # Parts of files: see `server.parts.Outlet`
+    # Parts of files: see `server.parts.traffic.Outlet`
 
     @property
     def to_come(self) -> int:

@@ -11,7 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from hushpost.server.identity import ServerIdentity
 from hushpost.server.limits import Budgets, told
-from hushpost.server.parts import AT_ONCE, Delivery, Shared
+from hushpost.server.parts.outgoing import Delivery
+from hushpost.server.parts.traffic import AT_ONCE, Shared
 from hushpost.server.peer import Peer, Peers
 from hushpost.server.push import Subscriptions
 from hushpost.server.refusals import refusal

@@ -9,7 +9,7 @@ from typing import Protocol
 from hushpost.crypto.identity import ClientNonce, ServerNonce
 from hushpost.ids import AccountId, DeviceId, MailboxId
 from hushpost.server.identity import Shown
-from hushpost.server.parts import Traffic
+from hushpost.server.parts.traffic import Traffic
 from hushpost.server.refusals import Refusal
 from hushpost.wire.messages import ErrorCode, EventMessage
 

@@ -8,7 +8,7 @@ from typing import Any
 from hushpost.ids import BlobId, TokenHash
 from hushpost.server.handlers.waiting import waiting
 from hushpost.server.office import Office, Pending
-from hushpost.server.parts import Delivery
+from hushpost.server.parts.outgoing import Delivery
 from hushpost.server.peer import Peer
 from hushpost.server.refusals import Refusal
 from hushpost.stores.base import NewBlob, parts_of

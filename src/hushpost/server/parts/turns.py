@@ -41,6 +41,11 @@ class Turns:
         self._waiting: dict[Reader, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for theirs."""
+        return len(self._waiting)
+
     def ask(self, reader: Reader) -> bool:
         """Whether it is this one's turn. If not, `begin_turn` tells when."""
         if reader in self._reading:
