@@ -1,15 +1,21 @@
-"""A file as its owner knows it, for tests of blobs."""
+"""A file as its owner knows it, and a server with a disk, for tests of blobs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 
 from blake3 import blake3
 
 from hushpost.ids import BlobId, FixedBytes
-from hushpost.stores.base import parts_of
+from hushpost.server.identity import ServerIdentity
+from hushpost.stores.base import PostOffice, StoreLimits, parts_of
+from hushpost.stores.post.sqlite import SqlitePost
 from hushpost.wire.limits import PART_SIZE
 from hushpost.wire.messages import (
     BlobCommitted,
@@ -23,7 +29,8 @@ from hushpost.wire.messages import (
     PutPart,
     ReleaseBlob,
 )
-from tests.server.serving import Client
+from tests.crypto.people import ALICE, BOB
+from tests.server.serving import Client, Keeper, Served, serving, settings
 
 
 class Token(FixedBytes):
@@ -97,3 +104,26 @@ class File:
             assert answer.digest == blake3(client.data).digest()
             got += client.data
         return got
+
+
+TWO_AND_A_BIT = noise(2 * PART_SIZE + 70_001)
+
+
+@asynccontextmanager
+async def on_disk(
+    folder: Path, limits: StoreLimits | None = None, **changes: object
+) -> AsyncIterator[tuple[Served, tuple[Keeper, Client], tuple[Keeper, Client]]]:
+    """A server that keeps what it keeps on the disk, with alice and bob."""
+    await asyncio.to_thread(ServerIdentity.open, folder, int(time.time()))
+    store = await SqlitePost.open(folder / "post.db", limits or StoreLimits(min_free_bytes=0))
+
+    def opened() -> PostOffice:
+        return store
+
+    alice, bob = Keeper.of(ALICE), Keeper.of(BOB)
+    async with (
+        serving(settings(folder, **changes), make_store=opened) as served,
+        await served.enroll(alice) as one,
+        await served.enroll(bob) as other,
+    ):
+        yield served, (alice, one), (bob, other)

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-import weakref
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 from blake3 import blake3
 
-from hushpost.directio import aligned_buffer
 from hushpost.ids import TokenHash
-from hushpost.server.identity import ServerIdentity
-from hushpost.server.parts import buffers as part_buffers
 from hushpost.server.parts.buffers import BUFFER_SIZE
-from hushpost.server.parts.traffic import AMONG_MANY, AT_ONCE, Traffic
 from hushpost.settings import ListenLimits, Rate, Rates
-from hushpost.stores.base import PostOffice, StoreLimits
+from hushpost.stores.base import StoreLimits
 from hushpost.stores.post.partfiles import extent
 from hushpost.stores.post.sqlite import SqlitePost
 from hushpost.wire.frames import RequestHeader
@@ -38,31 +30,8 @@ from hushpost.wire.messages import (
     PartPut,
     UsageAnswer,
 )
-from tests.crypto.people import ALICE, BOB
-from tests.server.files import File, Token, noise
-from tests.server.serving import Client, Keeper, Served, alice_and_bob, deliver, serving, settings
-
-TWO_AND_A_BIT = noise(2 * PART_SIZE + 70_001)
-
-
-@asynccontextmanager
-async def on_disk(
-    folder: Path, limits: StoreLimits | None = None, **changes: object
-) -> AsyncIterator[tuple[Served, tuple[Keeper, Client], tuple[Keeper, Client]]]:
-    """A server that keeps what it keeps on the disk, with alice and bob."""
-    await asyncio.to_thread(ServerIdentity.open, folder, int(time.time()))
-    store = await SqlitePost.open(folder / "post.db", limits or StoreLimits(min_free_bytes=0))
-
-    def opened() -> PostOffice:
-        return store
-
-    alice, bob = Keeper.of(ALICE), Keeper.of(BOB)
-    async with (
-        serving(settings(folder, **changes), make_store=opened) as served,
-        await served.enroll(alice) as one,
-        await served.enroll(bob) as other,
-    ):
-        yield served, (alice, one), (bob, other)
+from tests.server.files import TWO_AND_A_BIT, File, Token, noise, on_disk
+from tests.server.serving import alice_and_bob, deliver, serving, settings
 
 
 def refusal(answer: object) -> tuple[str, int | None]:
@@ -138,56 +107,6 @@ class TestUpAndDown:
                 assert await file.download(alice) == file.content
             assert served.office.shared.buffers.lent == 0
 
-    async def test_a_connection_keeps_no_buffer(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Nor a view of one, when its part is through and it says nothing more."""
-        made: list[weakref.ref[object]] = []
-
-        def buffer(size: int) -> memoryview:
-            made.append(weakref.ref((room := aligned_buffer(size)).obj))
-            return room
-
-        monkeypatch.setattr(part_buffers, "aligned_buffer", buffer)
-        monkeypatch.setattr(part_buffers, "BUFFERS_KEPT", 0)
-        file = File(noise(PART_SIZE))
-        async with on_disk(tmp_path) as (served, (_, alice), _):
-            await alice.expect(BlobCreated, file.create())
-            assert isinstance(await alice.put(file.put(0), file.content), PartPut)
-            assert len(made) > 1
-            async with asyncio.timeout(10):
-                while (buffers := served.office.shared.buffers).lent:
-                    await asyncio.sleep(0)
-            assert sum(each() is not None for each in made) == buffers.kept, "two are one object"
-
-    async def test_messages_go_on_beside_a_part_that_does_not(self, tmp_path: Path) -> None:
-        file = File(TWO_AND_A_BIT)
-        async with on_disk(tmp_path) as (served, (keeper, alice), (bob_keeper, _)):
-            await alice.expect(BlobCreated, file.create())
-            begun = []
-            for _ in range(10):
-                line = await served.login(keeper)
-                begun.append(line)
-                line.write_part(file.put(0), file.part(0), written=1_000_000)
-            await deliver(alice, bob_keeper)
-            assert isinstance(await alice.put(file.put(1), file.part(1)), PartPut)
-            for line in begun:
-                await line.close()
-            assert isinstance(await alice.put(file.put(0), file.part(0)), PartPut)
-            assert served.office.shared.buffers.lent == 0
-
-    async def test_a_slow_reader_costs_nobody_else(self, tmp_path: Path) -> None:
-        file = File(TWO_AND_A_BIT)
-        async with on_disk(tmp_path) as (served, (keeper, alice), (_, bob)):
-            await file.upload(alice)
-            slow = await served.connect(receive_buffer=4_096)
-            await slow.login(keeper)
-            for _ in range(20):
-                slow.write(file.get(0))
-            assert await file.download(bob) == file.content
-            assert served.office.shared.buffers.lent == 0, "a buffer waits for a peer"
-            await slow.close()
-
 
 class TestAttacks:
     async def test_tokens_and_ids(self, tmp_path: Path) -> None:
@@ -249,70 +168,6 @@ class TestAttacks:
             assert await file.download(alice) == file.content
             assert served.office.shared.buffers.lent == 0
 
-    async def test_a_silent_line_keeps_no_part_from_another(self, tmp_path: Path) -> None:
-        """A client whose network has changed comes back while its old connection still seems to be there."""
-        file = File(noise(PART_SIZE))
-        async with on_disk(tmp_path) as (served, (keeper, alice), _):
-            await alice.expect(BlobCreated, file.create())
-            silent = await served.login(keeper)
-            silent.write_part(file.put(0), file.content, 3 * BUFFER_SIZE + 5)
-            await silent.writer.drain()
-            async with asyncio.timeout(10):
-                assert isinstance(await alice.put(file.put(0), file.content), PartPut)
-                await alice.expect(BlobCommitted, file.commit())
-                assert await file.download(alice) == file.content
-            await silent.close()
-
-    async def test_slow_lines_hold_up_no_quick_one(self, tmp_path: Path) -> None:
-        """Three of them, each quicker than what one could call silence."""
-        slow_file, quick_file = File(noise(PART_SIZE)), File(noise(3 * PART_SIZE))
-        async with on_disk(tmp_path) as (served, (keeper, alice), (_, bob)):
-            await alice.expect(BlobCreated, slow_file.create(3 * PART_SIZE))
-            lines = [await served.login(keeper) for _ in range(3)]
-            trickling = []
-            for index, line in enumerate(lines):
-                put = msgspec.structs.replace(slow_file.put(0), index=index)
-                line.write_part(put, slow_file.content, 1)
-
-                async def trickle(line: Client = line) -> None:
-                    while True:
-                        line.writer.write(bytes(4_000))
-                        await line.writer.drain()
-                        await asyncio.sleep(0.01)
-
-                trickling.append(asyncio.ensure_future(trickle()))
-            async with asyncio.timeout(8):  # they need 10 s for their parts
-                await quick_file.upload(bob)
-            for task in trickling:
-                task.cancel()
-            await asyncio.wait(trickling)
-            for line in lines:
-                await line.close()
-
-    async def test_what_many_send_is_read_in_smaller_pieces(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Envelopes wait for each of them."""
-        offered: dict[bool, set[int]] = {True: set(), False: set()}
-        room = Traffic.room
-
-        def watched(traffic: Traffic) -> memoryview | None:
-            if (buffer := room(traffic)) is not None:
-                offered[served.office.shared.turns.waiting > 1].add(len(buffer))
-            return buffer
-
-        monkeypatch.setattr(Traffic, "room", watched)
-        files = [File(noise(PART_SIZE)) for _ in range(4)]
-        async with on_disk(tmp_path) as (served, (keeper, alice), _):
-            await files[0].upload(alice)
-            assert max(offered[False]) == AT_ONCE
-            assert not offered[True]
-            lines = [await served.login(keeper) for _ in files]
-            await asyncio.gather(*(file.upload(line) for file, line in zip(files[1:], lines, strict=False)))
-            assert max(offered[True]) == AMONG_MANY
-            for line in lines:
-                await line.close()
-
     async def test_what_is_gone_from_the_disk_is_said(self, tmp_path: Path) -> None:
         file = File(noise(2 * PART_SIZE))
         async with on_disk(tmp_path) as (_, (_, alice), _):
@@ -323,26 +178,6 @@ class TestAttacks:
             assert isinstance(await alice.ask(file.get(0)), PartContent)
             path.unlink()
             assert refusal(await alice.ask(file.get(0)))[0] == ErrorCode.UNKNOWN_BLOB
-
-    async def test_a_slow_reader_gets_all_of_it_and_holds_no_buffer(self, tmp_path: Path) -> None:
-        file = File(noise(PART_SIZE))
-        async with on_disk(tmp_path) as (served, (keeper, alice), _):
-            await file.upload(alice)
-            slow = await Client.connect(served.address, receive_buffer=100_000)
-            await slow.login(keeper)
-            buffers = served.office.shared.buffers
-            for _ in range(3):
-                slow.write(file.get(0))
-            async with asyncio.timeout(10):
-                while not buffers.lent:
-                    await asyncio.sleep(0)
-                while buffers.lent:
-                    await asyncio.sleep(0)
-                for _ in range(3):
-                    assert isinstance(await slow.receive(), PartContent)
-                    assert slow.data == file.content
-            assert buffers.lent == 0
-            await slow.close()
 
     async def test_half_a_part_counts_for_nothing(self, tmp_path: Path) -> None:
         file = File(noise(1_000_000))
