@@ -43,8 +43,10 @@ def test_a_large_buffer_is_in_large_pages_where_the_system_has_them(size: int) -
     buffer = aligned_buffer(size)
     assert (len(buffer), buffer.nbytes, any(buffer)) == (size, size, False)
     begin = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    assert begin % LARGE_PAGE == 0
+    flags = mapping_flags(begin), mapping_flags(begin + -(-size // LARGE_PAGE) * LARGE_PAGE - 1)
     has_them = Path("/sys/kernel/mm/transparent_hugepage").is_dir()
-    assert ("hg" in mapping_flags(begin)) == has_them
+    assert [("hg" in each, "sh" in each) for each in flags] == [(has_them, False)] * 2
 
 
 def mapping_flags(begin: int) -> list[str]:
@@ -57,6 +59,12 @@ def mapping_flags(begin: int) -> list[str]:
         elif inside and line.startswith("VmFlags:"):
             return line.split()[1:]
     raise AssertionError("there is no such memory")
+
+
+@pytest.mark.parametrize("size", [BLOCK, LARGE_PAGE])
+def test_a_process_that_forks_does_not_share_a_buffer(size: int) -> None:
+    """What the disk reads into it might come to the wrong one: open(2)."""
+    assert "dc" in mapping_flags(ctypes.addressof(ctypes.c_char.from_buffer(aligned_buffer(size))))
 
 
 def test_a_buffer_is_had_without_large_pages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ step.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import mmap
@@ -32,12 +33,21 @@ def aligned_buffer(size: int) -> memoryview:
 
     From half a large page on it is in large ones, where the system has them; then it takes whole ones.
     """
-    large = size >= LARGE_PAGE // 2
-    pages = mmap.mmap(-1, -(-size // LARGE_PAGE) * LARGE_PAGE if large else size, flags=mmap.MAP_PRIVATE)
-    if large:
-        with contextlib.suppress(OSError, AttributeError):  # where there are none, small ones do
-            pages.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(pages)[:size]
+    if size < LARGE_PAGE // 2:
+        return memoryview(_memory(size))
+    pages = _memory(-(-size // LARGE_PAGE) * LARGE_PAGE + LARGE_PAGE)  # of address space, not of memory
+    with contextlib.suppress(OSError, AttributeError):  # where there are none, small ones do
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    skipped = -ctypes.addressof(ctypes.c_char.from_buffer(pages)) % LARGE_PAGE
+    return memoryview(pages)[skipped : skipped + size]
+
+
+def _memory(size: int) -> mmap.mmap:
+    """Of this process alone: one that forks while the disk is at work must not share it."""
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
+    with contextlib.suppress(OSError, AttributeError):
+        memory.madvise(mmap.MADV_DONTFORK)
+    return memory
 
 
 class DirectFile:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections import defaultdict
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from hushpost.directio import aligned_buffer
+from hushpost.server.connection import Connection
 from hushpost.server.parts import buffers as part_buffers
 from hushpost.server.parts.buffers import BUFFER_SIZE
-from hushpost.server.parts.traffic import AMONG_MANY, AT_ONCE, Traffic
+from hushpost.server.parts.traffic import AMONG_MANY, AT_ONCE
 from hushpost.wire.limits import PART_SIZE
 from hushpost.wire.messages import BlobCommitted, BlobCreated, PartContent, PartPut
 from tests.server.files import TWO_AND_A_BIT, File, noise, on_disk
-from tests.server.serving import Client, deliver
+from tests.server.narrows import Narrows
+from tests.server.serving import Client, Served, deliver
 
 
-async def test_a_connection_keeps_no_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor a view of one, when its part is through and it says nothing more."""
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[object]]:
+    """What is made to hold buffers; the server keeps none of it for the next."""
     made: list[weakref.ref[object]] = []
 
     def buffer(size: int) -> memoryview:
@@ -29,15 +34,48 @@ async def test_a_connection_keeps_no_buffer(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(part_buffers, "aligned_buffer", buffer)
     monkeypatch.setattr(part_buffers, "BUFFERS_KEPT", 0)
+    return made
+
+
+async def all_given_back(served: Served) -> None:
+    async with asyncio.timeout(10):
+        while served.office.shared.buffers.lent:
+            await asyncio.sleep(0)
+
+
+async def test_a_connection_keeps_no_buffer(tmp_path: Path, made: list[weakref.ref[object]]) -> None:
+    """Nor a view of one, when its part is through and it says nothing more."""
     file = File(noise(PART_SIZE))
     async with on_disk(tmp_path) as (served, (_, alice), _):
         await alice.expect(BlobCreated, file.create())
         assert isinstance(await alice.put(file.put(0), file.content), PartPut)
         assert len(made) > 1
-        async with asyncio.timeout(10):
-            while (buffers := served.office.shared.buffers).lent:
-                await asyncio.sleep(0)
-        assert sum(each() is not None for each in made) == buffers.kept, "two are one object"
+        await all_given_back(served)
+        assert [each() for each in made] == [None] * len(made)
+
+
+async def test_nor_one_that_waits_in_the_middle_of_a_record(
+    tmp_path: Path, made: list[weakref.ref[object]]
+) -> None:
+    """TLS asks for room with every segment, and tells nothing before a record is whole.
+
+    Of several who are stuck there, one has its turn, and a buffer. When alice has hers, all had theirs.
+    """
+    file = File(noise(PART_SIZE))
+    async with AsyncExitStack() as stack:
+        served, (keeper, alice), _ = await stack.enter_async_context(on_disk(tmp_path))
+        await alice.expect(BlobCreated, file.create(8 * PART_SIZE))
+        for index in range(6):
+            narrows = await stack.enter_async_context(Narrows(served.address))
+            line = await stack.enter_async_context(await Client.connect(narrows.address))
+            await line.login(keeper)
+            narrows.left = 300_003
+            line.write_part(msgspec.structs.replace(file.put(0), index=index), file.content)
+            await narrows.stuck.wait()
+        put = msgspec.structs.replace(file.put(0), index=6)
+        assert isinstance(await alice.put(put, file.content), PartPut)
+        lent = served.office.shared.buffers.lent
+        assert sum(each() is not None for each in made) <= lent <= 2
 
 
 async def test_messages_go_on_beside_a_part_that_does_not(tmp_path: Path) -> None:
@@ -115,25 +153,34 @@ async def test_slow_lines_hold_up_no_quick_one(tmp_path: Path) -> None:
 async def test_what_many_send_is_read_in_smaller_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Envelopes wait for each of them."""
-    offered: dict[bool, set[int]] = {True: set(), False: set()}
-    room = Traffic.room
+    """Envelopes wait for each of them. What one sends over two connections is not."""
+    offered: defaultdict[int, list[int]] = defaultdict(list)
+    get_buffer = Connection.get_buffer
 
-    def watched(traffic: Traffic) -> memoryview | None:
-        if (buffer := room(traffic)) is not None:
-            offered[served.office.shared.turns.waiting > 1].add(len(buffer))
+    def watched(connection: Connection, sizehint: int) -> memoryview:
+        buffer = get_buffer(connection, sizehint)
+        offered[served.office.shared.turns.waiting].append(len(buffer))
         return buffer
 
-    monkeypatch.setattr(Traffic, "room", watched)
-    files = [File(noise(PART_SIZE)) for _ in range(4)]
+    async def send(files: list[File], line: Client) -> None:
+        for file in files:
+            await line.expect(BlobCreated, file.create())
+        asked = [line.write_part(file.put(0), file.content) for file in files]
+        for number in asked:
+            assert isinstance(await line.answer(number), PartPut)
+
+    small, large = noise(180_000), noise(PART_SIZE)
+    files = [[File(small if number % 2 else large) for _ in range(3)] for number in range(6)]
     async with on_disk(tmp_path) as (served, (keeper, alice), _):
-        await files[0].upload(alice)
-        assert max(offered[False]) == AT_ONCE
-        assert not offered[True]
-        lines = [await served.login(keeper) for _ in files]
-        await asyncio.gather(*(file.upload(line) for file, line in zip(files[1:], lines, strict=False)))
-        assert max(offered[True]) == AMONG_MANY
-        for line in lines:
+        monkeypatch.setattr(Connection, "get_buffer", watched)
+        lines = [alice, *[await served.login(keeper) for _ in files[1:]]]
+        await asyncio.gather(send(files[0], lines[0]), send(files[2], lines[2]))
+        assert max(offered[1]) == AT_ONCE
+        assert max(offered) == 1
+        offered.clear()
+        await asyncio.gather(*map(send, files, lines))
+        assert max(max(offered[count]) for count in offered if count > 1) == AMONG_MANY
+        for line in lines[1:]:
             await line.close()
 
 

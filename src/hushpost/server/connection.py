@@ -158,7 +158,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(HIGH_WATER)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        self._buffer = self.traffic.room() or self._office.scratch
+        self._buffer = self.traffic.room() or self._office.scratch[: self.traffic.at_once]
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -273,6 +273,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def stop_reading(self) -> None:
+        self._buffer = self._office.scratch  # TLS may have asked for room, and told nothing yet
         if not self._paused:
             self._paused = True
             self._transport.pause_reading()

@@ -11,7 +11,8 @@ IDLE_SECONDS = 0.02
 """So long a buffer of what was read, or the thread that writes what comes, waits for a peer to go on."""
 
 BUFFERS_KEPT = 8
-"""Buffers that are kept for the next. More are lent for what comes until a connection is read no more."""
+"""Buffers that are kept for the next, beside the other halves of pages of which one is lent. More are lent
+for what comes until a connection is read no more."""
 
 
 class PartBuffers:
@@ -20,11 +21,6 @@ class PartBuffers:
     def __init__(self) -> None:
         self._free: list[memoryview] = []
         self.lent = 0
-
-    @property
-    def kept(self) -> int:
-        """How many are there for the next."""
-        return len(self._free)
 
     def take(self) -> memoryview:
         """One of them."""
@@ -37,5 +33,6 @@ class PartBuffers:
     def give(self, buffer: memoryview) -> None:
         """It is free again."""
         self.lent -= 1
-        if len(self._free) < BUFFERS_KEPT:
-            self._free.append(buffer)
+        self._free.append(buffer)
+        if len(self._free) > BUFFERS_KEPT and sum(each.obj is buffer.obj for each in self._free) == 2:
+            self._free = [each for each in self._free if each.obj is not buffer.obj]
