@@ -10,21 +10,17 @@ import pytest
 from hushpost.errors import (
     BlobMissing,
     IdConflict,
-    IdTaken,
-    NameTaken,
     StaleId,
     StoreFailed,
     StoreFull,
     UnknownMailbox,
 )
-from hushpost.ids import AccountId, BlobId, MailboxId
+from hushpost.ids import BlobId, MailboxId
 from hushpost.stores.base import (
     ID_MAX_AGE,
     ID_MAX_AHEAD,
-    Account,
     Attachment,
     Delivery,
-    DirectoryExtent,
     Extent,
     Send,
     Usage,
@@ -33,60 +29,6 @@ from hushpost.stores.base import (
 from .conftest import World
 
 Worlds = Callable[..., Awaitable[World]]
-
-
-class TestDirectory:
-    async def test_d1_an_account_and_its_mailbox_are_there_together(self, world: World) -> None:
-        account, mailbox = Account(AccountId.random(), "Zoë \U0001f98a", b"record"), MailboxId.random()
-        await world.store.register(account, mailbox)
-        assert await world.store.account(account.id) == account
-        assert await world.store.usage(mailbox) == Usage(0, 0)
-
-    async def test_d1_a_refused_registration_leaves_neither(self, world: World) -> None:
-        await world.store.register(Account(AccountId.random(), "taken", b""), MailboxId.random())
-        account, mailbox = Account(AccountId.random(), "taken", b""), MailboxId.random()
-        with pytest.raises(NameTaken):
-            await world.store.register(account, mailbox)
-        assert await world.store.account(account.id) is None
-        with pytest.raises(UnknownMailbox):
-            await world.store.usage(mailbox)
-
-    async def test_d2_ids_are_never_given_twice(self, world: World) -> None:
-        first, mailbox = Account(AccountId.random(), "first", b""), MailboxId.random()
-        await world.store.register(first, mailbox)
-        with pytest.raises(IdTaken):
-            await world.store.register(Account(first.id, "second", b""), MailboxId.random())
-        with pytest.raises(IdTaken):
-            await world.store.register(Account(AccountId.random(), "third", b""), mailbox)
-        assert await world.store.accounts_extent() == DirectoryExtent(1, 1)
-
-    async def test_d2_of_two_at_once_one_gets_the_name(self, world: World) -> None:
-        accounts = [Account(AccountId.random(), "name", b"") for _ in range(8)]
-        answers = await asyncio.gather(
-            *(world.store.register(account, MailboxId.random()) for account in accounts),
-            return_exceptions=True,
-        )
-        assert answers.count(None) == 1
-        assert sum(isinstance(answer, NameTaken) for answer in answers) == 7
-
-    @pytest.mark.parametrize("other", ["Name", "name ", "name\n", "na\u0308me"])
-    async def test_d2_names_are_compared_byte_for_byte(self, world: World, other: str) -> None:
-        await world.store.register(Account(AccountId.random(), "name", b""), MailboxId.random())
-        await world.store.register(Account(AccountId.random(), other, b""), MailboxId.random())
-
-    async def test_d3_pages_go_in_the_order_of_registration(self, world: World) -> None:
-        accounts = [Account(AccountId.random(), f"{9 - k}", b"") for k in range(9)]
-        for account in accounts:
-            await world.store.register(account, MailboxId.random())
-        assert await world.store.accounts_extent() == DirectoryExtent(9, 9)
-        assert await world.store.accounts_page(0, 9, 100) == list(enumerate(accounts, 1))
-        assert await world.store.accounts_page(2, 7, 3) == list(enumerate(accounts, 1))[2:5]
-        assert await world.store.accounts_page(5, 7, 3) == list(enumerate(accounts, 1))[5:7]
-        assert await world.store.accounts_page(9, 9, 3) == []
-
-    async def test_d3_an_empty_directory(self, world: World) -> None:
-        assert await world.store.accounts_extent() == DirectoryExtent(0, 0)
-        assert await world.store.accounts_page(0, 0, 10) == []
 
 
 class TestAppend:
@@ -429,72 +371,3 @@ class TestFull:
             await world.mailbox()
         with pytest.raises(StoreFailed):
             await world.store.usage(box)
-
-
-class TestBlobs:
-    async def test_b1_readable_only_when_finished(self, world: World) -> None:
-        blob, buffer = BlobId.random(), memoryview(bytearray(8))
-        await world.blobs.create(blob)
-        await world.blobs.write(blob, 4, memoryview(b"5678"))
-        with pytest.raises(BlobMissing):
-            await world.blobs.read_into(blob, 0, buffer)
-        await world.blobs.write(blob, 0, memoryview(b"1234"))
-        for wrong in (0, 7, 9):
-            with pytest.raises(BlobMissing):
-                await world.blobs.finish(blob, wrong)
-        await world.blobs.finish(blob, 8)
-        assert await world.blobs.read_into(blob, 0, buffer) == 8
-        assert bytes(buffer) == b"12345678"
-
-    async def test_b1_in_pieces_and_past_the_end(self, world: World) -> None:
-        attachment = await world.blob(b"0123456789")
-        for offset, size, expected in (
-            (0, 4, b"0123"),
-            (8, 4, b"89"),
-            (10, 4, b""),
-            (99, 4, b""),
-            (3, 0, b""),
-        ):
-            buffer = bytearray(size)
-            count = await world.blobs.read_into(attachment.blob, offset, memoryview(buffer))
-            assert bytes(buffer[:count]) == expected
-
-    async def test_b1_an_empty_one(self, world: World) -> None:
-        attachment = await world.blob(b"")
-        assert await world.blobs.read_into(attachment.blob, 0, memoryview(bytearray(1))) == 0
-
-    async def test_b1_what_was_not_begun_cannot_be_written_or_finished(self, world: World) -> None:
-        with pytest.raises(BlobMissing):
-            await world.blobs.write(BlobId.random(), 0, memoryview(b"x"))
-        with pytest.raises(BlobMissing):
-            await world.blobs.finish(BlobId.random(), 0)
-
-    async def test_b2_discarding_at_any_stage(self, world: World) -> None:
-        begun, finished = BlobId.random(), (await world.blob()).blob
-        await world.blobs.create(begun)
-        await world.blobs.discard([begun, finished, BlobId.random()])
-        await world.blobs.discard([begun, finished])
-        with pytest.raises(BlobMissing):
-            await world.blobs.write(begun, 0, memoryview(b"x"))
-        with pytest.raises(BlobMissing):
-            await world.blobs.read_into(finished, 0, memoryview(bytearray(1)))
-        assert await world.blobs.sweep(set()) == 0
-
-    async def test_b3_the_buffer_is_free_after_the_call(self, world: World) -> None:
-        blob, buffer = BlobId.random(), bytearray(b"first")
-        await world.blobs.create(blob)
-        await world.blobs.write(blob, 0, memoryview(buffer))
-        buffer[:] = b"other"
-        await world.blobs.finish(blob, 5)
-        await world.blobs.read_into(blob, 0, memoryview(buffer))
-        assert buffer == b"first"
-
-    async def test_b4_the_sweep_keeps_only_what_is_finished_and_referenced(self, world: World) -> None:
-        kept, lost, begun = (await world.blob()).blob, (await world.blob()).blob, BlobId.random()
-        await world.blobs.create(begun)
-        assert await world.blobs.sweep({kept, begun}) == 2
-        assert await world.blobs.read_into(kept, 0, memoryview(bytearray(9))) == 7
-        with pytest.raises(BlobMissing):
-            await world.blobs.read_into(lost, 0, memoryview(bytearray(9)))
-        with pytest.raises(BlobMissing):
-            await world.blobs.finish(begun, 0)

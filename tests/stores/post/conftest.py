@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hushpost.errors import StoreError
@@ -189,3 +190,9 @@ async def worlds(kind: str, tmp_path: Path) -> AsyncIterator[Callable[..., Await
 async def world(worlds: Callable[..., Awaitable[World]]) -> World:
     """A store with generous limits."""
     return await worlds()
+
+
+def recovery_of(world: World, person: Person) -> NewAccount:
+    """What somebody who has nothing left but the phrase puts in place."""
+    new = world.new_account(1, 2, name=person.name)
+    return msgspec.structs.replace(new, id=person.id, manifest=b"recovered")

@@ -12,19 +12,14 @@ from hushpost.errors import (
     IdTaken,
     InviteInvalid,
     NameTaken,
-    StaleManifest,
     StoreFull,
     TooManyKeys,
-    TooManyManifests,
     UnknownAccount,
     UnknownMailbox,
 )
-from hushpost.ids import AccountId, DeviceId, TokenHash
+from hushpost.ids import TokenHash
 from hushpost.stores.base import (
-    MANIFESTS_BYTES,
-    MANIFESTS_COUNT,
     MAX_ONE_TIME_KEYS,
-    RECOVERIES_COUNT,
     Account,
     Device,
     DeviceList,
@@ -38,7 +33,7 @@ from hushpost.stores.base import (
     mailbox_of,
 )
 
-from .conftest import NOW, Person, World, seal_key, session_keys
+from .conftest import NOW, World, seal_key, session_keys
 
 Worlds = Callable[..., Awaitable[World]]
 
@@ -255,202 +250,6 @@ class TestEnrolling:
         for name in (taken.name, "free"):
             with pytest.raises(InviteInvalid):
                 await world.store.enroll(world.new_account(name=name), token)
-
-
-class TestManifests:
-    async def test_a5_versions_grow_by_one(self, world: World) -> None:
-        person = await world.person()
-        for wrong in (0, 1, 3, 4, 2**32 - 1):
-            with pytest.raises(StaleManifest) as stale:
-                await world.store.put_manifest(person.id, wrong, b"wrong", [person.device])
-            assert stale.value.manifest == b"manifest 1 of 1"
-        await world.store.put_manifest(person.id, 2, b"second", [person.device])
-        assert await world.store.devices(person.id) == DeviceList(2, frozenset(person.devices))
-
-    async def test_a5_repeating_the_newest_is_harmless(self, world: World) -> None:
-        person = await world.person()
-        for _ in range(2):
-            await world.store.put_manifest(person.id, 2, b"second", [person.device])
-        with pytest.raises(StaleManifest):
-            await world.store.put_manifest(person.id, 2, b"Second", [person.device])
-        assert await world.store.manifests(person.id, 0, 9) == [b"manifest 1 of 1", b"second"]
-
-    async def test_a5_of_two_at_once_one_is_next(self, world: World) -> None:
-        person = await world.person()
-        answers = await asyncio.gather(
-            *(world.store.put_manifest(person.id, 2, b"%d" % k, [person.device]) for k in range(4)),
-            return_exceptions=True,
-        )
-        assert answers.count(None) == 1
-        assert sum(isinstance(answer, StaleManifest) for answer in answers) == 3
-
-    async def test_a5_pages(self, world: World) -> None:
-        person = await world.person()
-        for version in range(2, 7):
-            await world.store.put_manifest(person.id, version, b"%d" % version, [person.device])
-        assert await world.store.manifests(person.id, 1, 2) == [b"2", b"3"]
-        assert await world.store.manifests(person.id, 4, 9) == [b"5", b"6"]
-        assert await world.store.manifests(person.id, 6, 9) == []
-        assert await world.store.manifests(person.id, 2**63 - 1, 9) == []
-
-    async def test_a5_nobodys(self, world: World) -> None:
-        with pytest.raises(UnknownAccount):
-            await world.store.put_manifest(AccountId.random(), 1, b"first", [DeviceId.random()])
-
-    async def test_a6_new_devices_get_mailboxes_and_have_no_keys_yet(self, world: World) -> None:
-        person, other = await world.person(), DeviceId.random()
-        await world.store.put_manifest(person.id, 2, b"second", [person.device, other])
-        assert await world.store.usage(mailbox_of(other)) == Usage(0, 0)
-        assert (await world.store.seal_keys(person.id)).keys == {person.device: seal_key(7)}
-        assert await world.store.take_session_keys(person.id, [other]) == {}
-        assert await world.store.key_state(other) == KeyState(0, ())
-
-    async def test_a6_removed_ones_lose_their_keys(self, world: World) -> None:
-        person = await world.person(1, 2, devices=2)
-        gone, kept = person.devices
-        await world.store.publish(gone, KeyUpdate(seal_key=seal_key(8)))
-        await world.list_devices(person, [kept])
-        assert await world.store.take_session_keys(person.id, [gone]) == {}
-        assert (await world.store.seal_keys(person.id)).keys == {kept: seal_key(7)}
-        assert (await world.store.stats()).one_time_keys == 0
-        assert (await world.store.account_usage(person.id))["retired-seal-keys"].startswith("0:")
-        for refused in (world.store.key_state(gone), world.store.publish(gone, KeyUpdate())):
-            with pytest.raises(UnknownAccount):
-                await refused
-
-    async def test_a6_what_waits_for_them_can_be_fetched(self, world: World) -> None:
-        person = await world.person(devices=2)
-        gone, kept = person.devices
-        await world.store.append_sealed(world.send_to(person))
-        await world.list_devices(person, [kept])
-        assert await world.store.device(gone) == Device(person.id, listed=False, version=2)
-        await world.store.append_sealed(world.send_to(person))
-        assert await world.waiting(gone) == [1]
-        assert await world.waiting(kept) == [2, 3]
-        await world.store.ack(mailbox_of(gone), [1])
-        assert await world.store.usage(mailbox_of(gone)) == Usage(0, 0)
-        assert await world.store.position(mailbox_of(gone)) == Position(1, 1)
-
-    async def test_a6_the_newest_manifest_that_lists_a_device(self, world: World) -> None:
-        person = await world.person(devices=2)
-        kept, gone = person.devices
-        for version in (3, 4):
-            await world.list_devices(person, [kept])
-            assert await world.store.device(kept) == Device(person.id, listed=True, version=version)
-            assert await world.store.device(gone) == Device(person.id, listed=False, version=2)
-
-    async def test_a8_so_many_versions_and_some_more_by_recovery(self, world: World) -> None:
-        person = await world.person()
-        versions = range(2, MANIFESTS_COUNT + 1)
-        await asyncio.gather(
-            *(world.store.put_manifest(person.id, k, b"%d" % k, person.devices) for k in versions)
-        )
-        with pytest.raises(TooManyManifests):
-            await world.store.put_manifest(person.id, MANIFESTS_COUNT + 1, b"more", [person.device])
-        for k in range(RECOVERIES_COUNT):
-            new = msgspec.structs.replace(recovery_of(world, person), manifest=b"recovered %d" % k)
-            await world.store.recover(new, MANIFESTS_COUNT + 1 + k)
-        with pytest.raises(TooManyManifests):
-            await world.store.recover(recovery_of(world, person), MANIFESTS_COUNT + RECOVERIES_COUNT + 1)
-        assert (await world.store.devices(person.id)).version == MANIFESTS_COUNT + RECOVERIES_COUNT
-
-    async def test_a8_so_many_bytes(self, world: World) -> None:
-        person = await world.person()
-        room = MANIFESTS_BYTES - len(b"manifest 1 of 1")
-        with pytest.raises(TooManyManifests):
-            await world.store.put_manifest(person.id, 2, bytes(room + 1), [DeviceId.random()])
-        assert await world.store.devices(person.id) == DeviceList(1, frozenset(person.devices))
-        await world.store.put_manifest(person.id, 2, bytes(room), [person.device])
-        with pytest.raises(TooManyManifests):
-            await world.store.put_manifest(person.id, 3, b"x", [person.device])
-        await world.store.recover(recovery_of(world, person), 3)
-
-    async def test_a6_a_manifest_when_full_changes_nothing(self, worlds: Worlds) -> None:
-        world = await worlds(total_bytes=5)
-        person = await world.person()
-        await world.put(person)
-        with pytest.raises(StoreFull):
-            await world.store.put_manifest(person.id, 2, b"second", [DeviceId.random()])
-        assert await world.store.devices(person.id) == DeviceList(1, frozenset(person.devices))
-        assert await world.store.manifests(person.id, 1, 9) == []
-
-
-class TestRecovering:
-    async def test_a7_everything_is_there_together(self, world: World) -> None:
-        person = await world.person(1, devices=2)
-        new = recovery_of(world, person)
-        await world.store.recover(new, 3)
-        assert await world.store.devices(person.id) == DeviceList(3, frozenset([new.device]))
-        assert await world.store.manifests(person.id, 2, 9) == [new.manifest]
-        assert await world.store.seal_keys(person.id) == SealKeys(3, {new.device: new.seal_key})
-        taken = [await world.store.take_session_keys(person.id, [new.device]) for _ in range(3)]
-        assert taken == [{new.device: key} for key in (b"one-time 1", b"one-time 2", b"fallback")]
-        for device in person.devices:
-            assert await world.store.device(device) == Device(person.id, listed=False, version=2)
-        person.devices, person.seals, person.token = [new.device], {new.device: 7}, new.token_hash
-        await world.put(person)
-        (envelope,) = await world.store.read(mailbox_of(new.device), after=0, max_count=9, max_bytes=99)
-        assert not envelope.is_request
-
-    async def test_a7_a_repeat_changes_nothing_whatever_comes_with_it(self, world: World) -> None:
-        person = await world.person()
-        new = recovery_of(world, person)
-        await world.store.recover(new, 2)
-        await world.store.take_session_keys(person.id, [new.device])
-        forged = msgspec.structs.replace(
-            new,
-            seal_key=seal_key(8),
-            one_time_keys=session_keys(9),
-            fallback_key=b"forged",
-            token_hash=TokenHash.random(),
-        )
-        for again in (new, forged):
-            await world.store.recover(again, 2)
-        assert (await world.store.seal_keys(person.id)).keys == {new.device: seal_key(7)}
-        taken = [await world.store.take_session_keys(person.id, [new.device]) for _ in range(2)]
-        assert taken == [{new.device: b"one-time 2"}, {new.device: b"fallback"}]
-        person.devices, person.seals, person.token = [new.device], {new.device: 7}, new.token_hash
-        await world.put(person)
-        (envelope,) = await world.store.read(mailbox_of(new.device), after=0, max_count=9, max_bytes=99)
-        assert not envelope.is_request
-
-    @pytest.mark.parametrize("version", [1, 3])
-    async def test_a7_only_the_next_version(self, world: World, version: int) -> None:
-        person = await world.person()
-        with pytest.raises(StaleManifest):
-            await world.store.recover(recovery_of(world, person), version)
-        assert await world.store.devices(person.id) == DeviceList(1, frozenset(person.devices))
-
-    async def test_a7_only_with_a_device_of_its_own(self, world: World) -> None:
-        person, other = await world.person(1), await world.person()
-        for device in (person.device, other.device):
-            new = msgspec.structs.replace(recovery_of(world, person), device=device)
-            with pytest.raises(IdTaken):
-                await world.store.recover(new, 2)
-        assert await world.store.key_state(person.device) == KeyState(1, ())
-
-    async def test_a7_or_nothing(self, worlds: Worlds) -> None:
-        world = await worlds(total_bytes=5)
-        person = await world.person()
-        new = recovery_of(world, person)
-        many = session_keys(*range(MAX_ONE_TIME_KEYS + 1))
-        with pytest.raises(TooManyKeys):
-            await world.store.recover(msgspec.structs.replace(new, one_time_keys=many), 2)
-        with pytest.raises(ValueError, match="63 bits"):
-            await world.store.recover(msgspec.structs.replace(new, seal_key=seal_key(2**63)), 2)
-        with pytest.raises(UnknownAccount):
-            await world.store.recover(msgspec.structs.replace(new, id=AccountId.random()), 2)
-        await world.put(person)
-        with pytest.raises(StoreFull):
-            await world.store.recover(new, 2)
-        assert await world.store.devices(person.id) == DeviceList(1, frozenset(person.devices))
-        assert await world.store.device(new.device) is None
-
-
-def recovery_of(world: World, person: Person) -> NewAccount:
-    """What somebody who has nothing left but the phrase puts in place."""
-    new = world.new_account(1, 2, name=person.name)
-    return msgspec.structs.replace(new, id=person.id, manifest=b"recovered")
 
 
 class TestDirectory:

@@ -1,6 +1,6 @@
 """What a server keeps, and what is promised about it.
 
-Each numbered guarantee is a test in tests/stores/test_conformance.py or in tests/stores/post, which every
+Each numbered guarantee is a test in tests/stores or in tests/stores/post, which every
 implementation runs. An account, its mailboxes and their envelopes are the same thing to the classic
 protocol and to version 3; the two never share a store instance, so that no request of one reaches a row
 of the other. `blobs` belongs to the classic protocol, `mail` is what both need; `accounts`, `keys`, `post`
