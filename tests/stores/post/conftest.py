@@ -15,6 +15,7 @@ from hushpost.stores.base import (
     Invitation,
     KeyUpdate,
     NewAccount,
+    Parts,
     PostOffice,
     SealedDelivery,
     SealedSend,
@@ -196,3 +197,13 @@ def recovery_of(world: World, person: Person) -> NewAccount:
     """What somebody who has nothing left but the phrase puts in place."""
     new = world.new_account(1, 2, name=person.name)
     return msgspec.structs.replace(new, id=person.id, manifest=b"recovered")
+
+
+@pytest.fixture
+async def parts(world: World) -> Parts:
+    return world.store.parts
+
+
+@pytest.fixture
+async def alice(world: World) -> Person:
+    return await world.person()
