@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from harness.process import HUSH
+from harness.process import HUSH, ServerProcess, post_server
 from hushpost.cli.words import size
 from hushpost.crypto.filelayout import PART
-from tests.cli.members import Member
+from tests.cli.members import Member, Place, acquainted, invitation
+from tests.cli.shells import Shell
 
 Friends = tuple[Member, Member]
 
@@ -187,3 +190,82 @@ def test_json_of_a_sent_file(friends: Friends, tmp_path: Path) -> None:
         "media_type": "text/plain",
         "folder": False,
     }
+
+
+def test_of_several_files_all_are_sent_or_none(friends: Friends, tmp_path: Path) -> None:
+    alice, bob = friends
+    good, missing = made(tmp_path), tmp_path / "missing.txt"
+    refused = alice("send", bob.name, "--file", str(good), "--file", str(missing))
+    assert (refused.code, refused.out) == (2, "")
+    assert f"{missing} cannot be sent: No such file" in refused.err
+    unset = alice("send", bob.name, "--file", str(good), "--file", "")
+    assert (unset.code, unset.out) == (2, "")
+    assert alice("files").err == "no files\n"
+
+
+def interrupted(who: Member, *command: str, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+    """A command that is ended while it carries a file: its exit code, and what it said."""
+    begun = subprocess.Popen(
+        [HUSH, *command], env={**os.environ, **who.environment}, stderr=subprocess.PIPE, text=True
+    )
+    while not any(each["state"] == "running" for each in who("files", "list", "--json").lines):
+        assert begun.poll() is None
+    begun.send_signal(number)
+    _, err = begun.communicate(timeout=30)
+    return begun.returncode, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_interrupts_it_is_told_how_to_go_on(shell: Shell, tmp_path: Path, number: signal.Signals) -> None:
+    data = tmp_path / "post-office"
+    with ServerProcess(post_server(data)) as server:
+        place = Place(server, data, invitation(data))
+        alice, bob = place.member(shell, tmp_path / "alice"), place.member(shell, tmp_path / "bob")
+        acquainted(alice, bob)
+        [name] = send((alice, bob), made(tmp_path))
+    with socket.create_server(server.address):  # it lets everybody in, and never says a word
+        for who, command in (
+            (alice, ("send", bob.name, "--file", str(made(tmp_path, name="more")))),
+            (alice, ("files", "resume")),
+            (bob, ("get", name, "-o", str(tmp_path / "got"))),
+        ):
+            code, err = interrupted(who, *command, number=number)
+            assert code == 130
+            assert err.startswith("interrupted: ")
+            assert err.endswith(" is kept: hush files resume\n")
+
+
+def test_a_reader_that_leaves_makes_no_file_fail(friends: Friends, tmp_path: Path) -> None:
+    alice, bob = friends
+    source = tmp_path / "large"
+    with source.open("wb") as file:
+        file.truncate(1 << 28)
+    begun = subprocess.Popen(
+        [HUSH, "send", bob.name, "--file", str(source), "--json"],
+        env={**os.environ, **alice.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert begun.stdout is not None
+    begun.stdout.close()
+    assert begun.wait(60) == 1
+    [ours] = alice("files", "list", "--json").lines
+    assert (ours["state"], ours["why"]) == ("waiting", "")
+    assert alice("files", "resume").code == 0
+    assert alice("files", "list", "--json").lines[0]["state"] == "done"
+
+
+def test_a_failure_that_is_no_more_is_not_told(shell: Shell, tmp_path: Path) -> None:
+    data = tmp_path / "post-office"
+    with ServerProcess(post_server(data)) as server:
+        place = Place(server, data, invitation(data))
+        alice, bob = place.member(shell, tmp_path / "alice"), place.member(shell, tmp_path / "bob")
+        acquainted(alice, bob)
+        for told in (True, False):
+            [name] = send((alice, bob), made(tmp_path))
+            for content in data.glob("files/*/*"):
+                content.write_bytes(bytes(content.stat().st_size))
+            assert bob("get", name, "-o", str(tmp_path / "got")).code == 10
+            if not told:
+                assert bob("files", "cancel", name).code == 0
+            assert (f"note: file {name}" in bob("read").err) == told

@@ -1,4 +1,4 @@
-"""An honest server in two hundred lines: the store in memory, behind real TLS.
+"""An honest server, as small as it can be: the store in memory, behind real TLS.
 
 It has no limits and no deadlines. What it is for: a test gives it a `twist`, which sees every answer and
 every push before it is sent and may change it, and so it does all that a server can do to its clients.

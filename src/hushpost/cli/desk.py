@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
@@ -81,6 +82,19 @@ class Desk(msgspec.Struct, frozen=True):
     def notice(self, sentence: str) -> None:
         """A remark, on stderr."""
         typer.echo(sentence, err=True)
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does: it cancels, and does not just kill. Within an event loop."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 def is_terminal(*streams: TextIO | None) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hushpost.cli import words
-from hushpost.cli.desk import Desk
+from hushpost.cli.desk import Desk, terminated_as_interrupted
 from hushpost.cli.options import command_with, given
 from hushpost.cli.progress import names_of, shown
 from hushpost.cli.reading import caught_up, message_id
@@ -69,7 +69,7 @@ def get(
 
     async def fetch(client: Client) -> tuple[Transfer, Contact]:
         await _arrived(client, name)
-        with shown(desk, await names_of(client)) as report:
+        with shown(desk, await names_of(client)) as report, terminated_as_interrupted():
             if output == STDOUT:
                 sys.stdout.flush()
                 got = await client.stream_file(name, sys.stdout.fileno(), progress=report)
@@ -79,9 +79,10 @@ def get(
 
     try:
         got, contact = desk.run(fetch)
-    except Unreachable:
+    except (Unreachable, KeyboardInterrupt) as error:
         if output != STDOUT:
-            desk.notice("note: what has come is kept: hush files resume")
+            said = "note" if isinstance(error, Unreachable) else "interrupted"
+            desk.notice(f"{said}: what has come is kept: hush files resume")
         raise
     if output != STDOUT:
         desk.say(f"{printable(got.path)}: {words.size(got.size or 0)}", **_fields(got, contact))
@@ -101,12 +102,16 @@ def resume(desk: Desk) -> None:
     """
 
     async def go_on(client: Client) -> tuple[HushpostError | None, list[tuple[Transfer, Contact]]]:
-        with shown(desk, await names_of(client)) as report:
+        with shown(desk, await names_of(client)) as report, terminated_as_interrupted():
             done = await client.resume(progress=report)
         problem = await caught_up(client)  # what is through is offered, which is a message like any other
         return problem, await _with_contacts(client, done)
 
-    problem, done = desk.run(go_on)
+    try:
+        problem, done = desk.run(go_on)
+    except KeyboardInterrupt:
+        desk.notice("interrupted: what was begun is kept: hush files resume")
+        raise
     for transfer, contact in done:
         desk.say(_line(transfer, contact), **_fields(transfer, contact))
     if not done and not desk.as_json:

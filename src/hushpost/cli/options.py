@@ -27,6 +27,13 @@ def given(text: str) -> str:
     return text
 
 
+def all_given(texts: list[str] | None) -> list[str] | None:
+    """The same, of an option that may be repeated."""
+    for text in texts or ():
+        given(text)
+    return texts
+
+
 def folder(text: str) -> Path:
     """The same, of a folder."""
     return Path(given(text))

@@ -193,13 +193,20 @@ class Reader:
                 contact = await self._contact(to)
                 name = printable(contact.shown)
                 self._desk.notice(f"NOT DELIVERED: {message_id} to {name}: {printable(why)}")
-            case TransferEnded(state=TransferState.FAILED, message=message_id, why=why):
+            case TransferEnded(state=TransferState.FAILED, message=message_id, why=why) if await self._failed(
+                message_id
+            ):
                 self._desk.notice(f"note: file {message_id}: {printable(why)}: hush files resume")
             case Alarmed(alarm=alarm):
                 name = await self._name(event.contact) if event.contact else ""
                 self._desk.notice(words.alarm(event, name))
                 self.alarms.append(alarm)
         sys.stdout.flush()
+
+    async def _failed(self, name: MessageId) -> bool:
+        """Still: since then it may have been done, or cancelled."""
+        found = await self._client.transfers()
+        return any(each.id == name and each.state is TransferState.FAILED for each in found)
 
     async def _name(self, account: AccountId) -> str:
         """Of whoever an alarm is about: it may be nobody that we know."""

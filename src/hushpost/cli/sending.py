@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -17,9 +14,10 @@ import typer
 
 from hushpost.cli import words
 from hushpost.cli.completion import Who
-from hushpost.cli.desk import Desk, stdin_text
-from hushpost.cli.options import command_with
+from hushpost.cli.desk import Desk, stdin_text, terminated_as_interrupted
+from hushpost.cli.options import all_given, command_with
 from hushpost.cli.progress import always, shown
+from hushpost.client.transfers.sources import kind_of
 from hushpost.client.values import Contact, Delivery, Message, Trust
 from hushpost.errors import Blocked, ExitCode, HushpostError, Unreachable, UsageError
 from hushpost.untrusted import printable
@@ -51,7 +49,11 @@ def send(
     text: Annotated[str | None, typer.Argument(help="Without it, the text is read from stdin.")] = None,
     file: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="Send this file or folder, with the text; - is stdin. Repeatable."),
+        typer.Option(
+            metavar="PATH",
+            help="Send this file or folder, with the text; - is stdin. Repeatable.",
+            callback=all_given,
+        ),
     ] = None,
     as_: Annotated[str, typer.Option("--as", metavar="NAME", help="What the file is called there.")] = "",
     wait: Annotated[Wait, typer.Option(help="How far it has to come.")] = Wait.ACCEPTED,
@@ -60,7 +62,8 @@ def send(
     """Send a text, or files.
 
     A text is safe on this machine at once; what is printed is how far it came. A file is sent first, and
-    offered when the server has all of it: whatever interrupts that, `hush files resume` goes on.
+    offered when the server has all of it, however long that takes; interrupted, it goes on with `hush files
+    resume`. What is waited for, and for how long, is what becomes of the offer.
 
     Exit code 14: not as far as was waited for; it goes on with the next command that reaches the server.
     Other codes: it is queued, and something has to be put right first.
@@ -97,7 +100,7 @@ class Parcel:
     caption: str
 
     def check(self) -> None:
-        """Raises UsageError: it makes no sense."""
+        """Raises UsageError: it makes no sense, or one of them cannot be sent: then none is."""
         if self.name and len(self.paths) > 1:
             raise UsageError("--as names one file, and there are several")
         if STDIN in self.paths:
@@ -107,6 +110,9 @@ class Parcel:
                 raise UsageError("what is piped in has no name", hint="give it one with --as NAME")
             if sys.stdin is None:
                 raise UsageError("standard input is closed", hint="give it something to read, such as < FILE")
+        for path in self.paths:
+            if path != STDIN:
+                kind_of(Path(path))
 
 
 def _send_files(desk: Desk, who: str, parcel: Parcel, wait: Wait, seconds: float) -> None:
@@ -117,7 +123,7 @@ def _send_files(desk: Desk, who: str, parcel: Parcel, wait: Wait, seconds: float
         contact, caption, done = await client.contact(who), parcel.caption, list[Sent]()
         for path in parcel.paths:
             source = sys.stdin.buffer if path == STDIN else Path(path)
-            with shown(desk, always(parcel.name or path)) as report:
+            with shown(desk, always(parcel.name or path)) as report, terminated_as_interrupted():
                 sent = await client.send_file(
                     contact.account, source, name=parcel.name, caption=caption, progress=report
                 )
@@ -131,6 +137,10 @@ def _send_files(desk: Desk, who: str, parcel: Parcel, wait: Wait, seconds: float
         desk.notice("note: until standard input has ended, this cannot be resumed")
     try:
         done = desk.run(send_all)
+    except KeyboardInterrupt:
+        if STDIN not in parcel.paths:
+            desk.notice("interrupted: what was begun is kept: hush files resume")
+        raise
     except Unreachable as error:
         desk.notice(f"note: {printable(str(error))}; what was begun goes on with hush files resume")
         raise typer.Exit(ExitCode.PENDING) from None
@@ -189,7 +199,7 @@ def _say(desk: Desk, contact: Contact, message: Message, *, interrupted: bool = 
 async def _send(desk: Desk, client: Client, who: str, text: str, wait: Wait, seconds: float) -> Sent:
     """Whoever interrupts it is told what becomes of the text: it may be on its way already."""
     contact = await client.contact(who)
-    with _terminated_as_interrupted():
+    with terminated_as_interrupted():
         queued = asyncio.ensure_future(client.send(contact.account, text))
         try:
             return await _followed(client, contact, await asyncio.shield(queued), wait, seconds)
@@ -197,17 +207,6 @@ async def _send(desk: Desk, client: Client, who: str, text: str, wait: Wait, sec
             message = await client.message((await queued).id)
             _say(desk, contact, message, interrupted=True)
             raise
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does: it cancels, and does not just kill."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
 
 
 async def _followed(client: Client, contact: Contact, message: Message, wait: Wait, seconds: float) -> Sent:

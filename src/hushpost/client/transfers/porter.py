@@ -47,8 +47,8 @@ PATIENCE = 60.0
 _LATER = (Unreachable, RetryLater, StoreFull)
 """What time mends."""
 
-_NOBODYS_FAULT = (Blocked, OldCopy, ProfileError, ServerUntrusted)
-"""What the user has to put right first; the transfer waits meanwhile."""
+_NOBODYS_FAULT = (Blocked, OldCopy, ProfileError, ServerUntrusted, BrokenPipeError)
+"""What the user has to put right first, or whoever was told of the progress has left; the transfer waits."""
 
 
 @dataclass(frozen=True, slots=True)

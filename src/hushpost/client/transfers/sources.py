@@ -131,7 +131,7 @@ def kind_of(path: Path) -> SourceKind:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise UsageError(f"this file cannot be sent: {os.strerror(error.errno or 0)}") from None
+        raise UsageError(f"{path} cannot be sent: {os.strerror(error.errno or 0)}") from None
     if stat.S_ISDIR(mode):
         return SourceKind.FOLDER
     if not stat.S_ISREG(mode):
