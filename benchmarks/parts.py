@@ -166,7 +166,7 @@ def _turn(movers: list[Mover], copy: Address) -> tuple[float, float, float, floa
 
 
 async def _beside(folder: Path) -> list[Row]:
-    """Texts at a steady rate, alone and beside uploads of another process."""
+    """Texts at a steady rate, alone and beside uploads of another process: medians of some rounds."""
     with ServerProcess(post_server(folder, *OPTIONS)) as server:
         context = tls()
         devices = [LoadDevice(f"text {number}") for number in range(8)]
@@ -174,27 +174,35 @@ async def _beside(folder: Path) -> list[Row]:
         for line, device in zip(lines, devices, strict=True):
             await line.enter(device, register=True)
         templates = [Template(devices[k - 1].letter(BODY), devices[k].device.id) for k in range(len(devices))]
-        alone, _ = await _texts(lines, templates)
-        load = map(str, (*server.address, UPLOADS, UPLOAD_PARTS))
-        uploads = await asyncio.create_subprocess_exec(*UPLOADER, *load, stdout=asyncio.subprocess.PIPE)
-        if uploads.stdout is not None:
-            await uploads.stdout.readline()
-        beside, speed = await _texts(lines, templates, until=uploads)
-        await uploads.wait()
+        rounds: list[tuple[list[float], list[float], float]] = []
+        for _ in range(ROUNDS):
+            alone, _ = await _texts(lines, templates)
+            load = map(str, (*server.address, UPLOADS, UPLOAD_PARTS))
+            uploads = await asyncio.create_subprocess_exec(*UPLOADER, *load, stdout=asyncio.subprocess.PIPE)
+            if uploads.stdout is not None:
+                await uploads.stdout.readline()
+            beside, speed = await _texts(lines, templates, until=uploads)
+            await uploads.wait()
+            rounds.append((alone, beside, speed))
         for line in lines:
             line.close()
+        apart, together, speeds = zip(*rounds, strict=True)
+        quiet = median(_quantile(each, 0.99) for each in apart)
+        slowest = [_quantile(each, 0.99) for each in together]
+        what = f"beside {UPLOADS} uploads of 256 MiB, p99"
         return [
-            Row(f"{RATE:,} texts/s alone, p50", _quantile(alone, 0.5), "ms"),
-            Row(f"{RATE:,} texts/s alone, p99", _quantile(alone, 0.99), "ms"),
-            Row(f"beside {UPLOADS} uploads of 256 MiB, p50", _quantile(beside, 0.5), "ms"),
-            at_most(
-                f"beside {UPLOADS} uploads of 256 MiB, p99",
-                _quantile(beside, 0.99),
-                min(20.0, 10 * _quantile(alone, 0.99)),
+            Row(f"{RATE:,} texts/s alone, p50", median(_quantile(each, 0.5) for each in apart), "ms"),
+            Row(f"{RATE:,} texts/s alone, p99", quiet, "ms"),
+            Row(
+                f"beside {UPLOADS} uploads of 256 MiB, p50",
+                median(_quantile(each, 0.5) for each in together),
                 "ms",
             ),
-            Row("the texts that were sent beside them", float(len(beside)), ""),
-            Row("the uploads, together", speed, "MB/s"),
+            Row(f"{what}: least", min(slowest), "ms"),
+            Row(f"{what}: most", max(slowest), "ms"),
+            at_most(what, median(slowest), min(20.0, 10 * quiet), "ms"),
+            Row("the texts that were sent beside them", float(sum(map(len, together))), ""),
+            Row("the uploads, together", median(speeds), "MB/s"),
             Row("server memory, peak", server.peak_mb(), "MB"),
         ]
 

@@ -5,6 +5,7 @@ It says when it begins, and then how many MB/s they were together.
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 
@@ -15,7 +16,7 @@ from hushpost.wire.limits import PART_SIZE
 
 
 def main(host: str, port: int, files: int, parts: int) -> None:
-    device = LoadDevice("uploader")
+    device = LoadDevice(f"uploader {os.getpid()}")
     movers = [Mover((host, port)) for _ in range(files)]
     for number, mover in enumerate(movers):
         mover.enter(device, register=number == 0)
