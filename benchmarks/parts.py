@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -124,7 +125,7 @@ def _copy(address: Address, count: int, way: bytes) -> float:
 
 
 def main(folder: Path) -> None:
-    rows = _speed(folder / "speed") + uvloop.run(_beside(folder / "beside"))
+    rows = _speed(folder / "speed") + _beside(folder / "beside")
     show("Version 3: files through the server", rows, {"rounds": str(ROUNDS), "part": f"{PART_SIZE:,}"})
 
 
@@ -165,8 +166,18 @@ def _turn(movers: list[Mover], copy: Address) -> tuple[float, float, float, floa
     return up, down, bare_up, bare_down
 
 
-async def _beside(folder: Path) -> list[Row]:
-    """Texts at a steady rate, alone and beside uploads of another process: medians of some rounds."""
+@dataclass(frozen=True)
+class Round:
+    """How long texts took (ms), and what the uploads and the server did meanwhile."""
+
+    alone: list[float]
+    beside: list[float]
+    uploads: float
+    peak_mb: float
+
+
+async def _round(folder: Path) -> Round:
+    """Texts at a steady rate, alone and beside uploads of another process, at a server of their own."""
     with ServerProcess(post_server(folder, *OPTIONS)) as server:
         context = tls()
         devices = [LoadDevice(f"text {number}") for number in range(8)]
@@ -174,37 +185,35 @@ async def _beside(folder: Path) -> list[Row]:
         for line, device in zip(lines, devices, strict=True):
             await line.enter(device, register=True)
         templates = [Template(devices[k - 1].letter(BODY), devices[k].device.id) for k in range(len(devices))]
-        rounds: list[tuple[list[float], list[float], float]] = []
-        for _ in range(ROUNDS):
-            alone, _ = await _texts(lines, templates)
-            load = map(str, (*server.address, UPLOADS, UPLOAD_PARTS))
-            uploads = await asyncio.create_subprocess_exec(*UPLOADER, *load, stdout=asyncio.subprocess.PIPE)
-            if uploads.stdout is not None:
-                await uploads.stdout.readline()
-            beside, speed = await _texts(lines, templates, until=uploads)
-            await uploads.wait()
-            rounds.append((alone, beside, speed))
+        alone, _ = await _texts(lines, templates)
+        load = map(str, (*server.address, UPLOADS, UPLOAD_PARTS))
+        uploads = await asyncio.create_subprocess_exec(*UPLOADER, *load, stdout=asyncio.subprocess.PIPE)
+        if uploads.stdout is not None:
+            await uploads.stdout.readline()
+        beside, speed = await _texts(lines, templates, until=uploads)
+        await uploads.wait()
         for line in lines:
             line.close()
-        apart, together, speeds = zip(*rounds, strict=True)
-        quiet = median(_quantile(each, 0.99) for each in apart)
-        slowest = [_quantile(each, 0.99) for each in together]
-        what = f"beside {UPLOADS} uploads of 256 MiB, p99"
-        return [
-            Row(f"{RATE:,} texts/s alone, p50", median(_quantile(each, 0.5) for each in apart), "ms"),
-            Row(f"{RATE:,} texts/s alone, p99", quiet, "ms"),
-            Row(
-                f"beside {UPLOADS} uploads of 256 MiB, p50",
-                median(_quantile(each, 0.5) for each in together),
-                "ms",
-            ),
-            Row(f"{what}: least", min(slowest), "ms"),
-            Row(f"{what}: most", max(slowest), "ms"),
-            at_most(what, median(slowest), min(20.0, 10 * quiet), "ms"),
-            Row("the texts that were sent beside them", float(sum(map(len, together))), ""),
-            Row("the uploads, together", median(speeds), "MB/s"),
-            Row("server memory, peak", server.peak_mb(), "MB"),
-        ]
+        return Round(alone, beside, speed, server.peak_mb())
+
+
+def _beside(folder: Path) -> list[Row]:
+    """Medians of some rounds."""
+    rounds = [uvloop.run(_round(folder / str(number))) for number in range(ROUNDS)]
+    quiet = median(_quantile(each.alone, 0.99) for each in rounds)
+    slowest = [_quantile(each.beside, 0.99) for each in rounds]
+    what = f"beside {UPLOADS} uploads of 256 MiB"
+    return [
+        Row(f"{RATE:,} texts/s alone, p50", median(_quantile(each.alone, 0.5) for each in rounds), "ms"),
+        Row(f"{RATE:,} texts/s alone, p99", quiet, "ms"),
+        Row(f"{what}, p50", median(_quantile(each.beside, 0.5) for each in rounds), "ms"),
+        Row(f"{what}, p99: least", min(slowest), "ms"),
+        Row(f"{what}, p99: most", max(slowest), "ms"),
+        at_most(f"{what}, p99", median(slowest), min(20.0, 10 * quiet), "ms"),
+        Row("the texts that were sent beside them", float(sum(len(each.beside) for each in rounds)), ""),
+        Row("the uploads, together", median(each.uploads for each in rounds), "MB/s"),
+        Row("server memory, peak", max(each.peak_mb for each in rounds), "MB"),
+    ]
 
 
 async def _texts(

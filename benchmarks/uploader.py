@@ -5,7 +5,6 @@ It says when it begins, and then how many MB/s they were together.
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import partial
 
@@ -16,7 +15,7 @@ from hushpost.wire.limits import PART_SIZE
 
 
 def main(host: str, port: int, files: int, parts: int) -> None:
-    device = LoadDevice(f"uploader {os.getpid()}")
+    device = LoadDevice("uploader")
     movers = [Mover((host, port)) for _ in range(files)]
     for number, mover in enumerate(movers):
         mover.enter(device, register=number == 0)
