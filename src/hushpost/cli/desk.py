@@ -75,6 +75,16 @@ class Desk(msgspec.Struct, frozen=True):
         with Console(stderr=True).status(doing):
             yield
 
+    @contextlib.contextmanager
+    def resumable(self, *, kept: bool = True) -> Iterator[None]:
+        """Whoever interrupts what carries files is told how to go on, if something is kept."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if kept:
+                self.notice("interrupted: what was begun is kept: hush files resume")
+            raise
+
     def say(self, sentence: str, **fields: object) -> None:
         """The outcome: a sentence for people, or the fields as one line of JSON."""
         typer.echo(json.dumps(fields) if self.as_json else sentence)

@@ -78,11 +78,11 @@ def get(
         return got, await client.contact(str(got.contact))
 
     try:
-        got, contact = desk.run(fetch)
-    except (Unreachable, KeyboardInterrupt) as error:
+        with desk.resumable(kept=output != STDOUT):
+            got, contact = desk.run(fetch)
+    except Unreachable:
         if output != STDOUT:
-            said = "note" if isinstance(error, Unreachable) else "interrupted"
-            desk.notice(f"{said}: what has come is kept: hush files resume")
+            desk.notice("note: what has come is kept: hush files resume")
         raise
     if output != STDOUT:
         desk.say(f"{printable(got.path)}: {words.size(got.size or 0)}", **_fields(got, contact))
@@ -107,11 +107,8 @@ def resume(desk: Desk) -> None:
         problem = await caught_up(client)  # what is through is offered, which is a message like any other
         return problem, await _with_contacts(client, done)
 
-    try:
+    with desk.resumable():
         problem, done = desk.run(go_on)
-    except KeyboardInterrupt:
-        desk.notice("interrupted: what was begun is kept: hush files resume")
-        raise
     for transfer, contact in done:
         desk.say(_line(transfer, contact), **_fields(transfer, contact))
     if not done and not desk.as_json:

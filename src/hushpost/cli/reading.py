@@ -193,10 +193,8 @@ class Reader:
                 contact = await self._contact(to)
                 name = printable(contact.shown)
                 self._desk.notice(f"NOT DELIVERED: {message_id} to {name}: {printable(why)}")
-            case TransferEnded(state=TransferState.FAILED, message=message_id, why=why) if await self._failed(
-                message_id
-            ):
-                self._desk.notice(f"note: file {message_id}: {printable(why)}: hush files resume")
+            case TransferEnded(state=TransferState.FAILED, message=file, why=why) if await self._failed(file):
+                self._desk.notice(f"note: file {file}: {printable(why)}: hush files resume")
             case Alarmed(alarm=alarm):
                 name = await self._name(event.contact) if event.contact else ""
                 self._desk.notice(words.alarm(event, name))

@@ -119,11 +119,15 @@ def _send_files(desk: Desk, who: str, parcel: Parcel, wait: Wait, seconds: float
     """One after the other; each is told when it is through."""
     parcel.check()
 
+    async def interruptibly(client: Client) -> list[Sent]:
+        with terminated_as_interrupted():
+            return await send_all(client)
+
     async def send_all(client: Client) -> list[Sent]:
         contact, caption, done = await client.contact(who), parcel.caption, list[Sent]()
         for path in parcel.paths:
             source = sys.stdin.buffer if path == STDIN else Path(path)
-            with shown(desk, always(parcel.name or path)) as report, terminated_as_interrupted():
+            with shown(desk, always(parcel.name or path)) as report:
                 sent = await client.send_file(
                     contact.account, source, name=parcel.name, caption=caption, progress=report
                 )
@@ -136,11 +140,8 @@ def _send_files(desk: Desk, who: str, parcel: Parcel, wait: Wait, seconds: float
     if STDIN in parcel.paths:
         desk.notice("note: until standard input has ended, this cannot be resumed")
     try:
-        done = desk.run(send_all)
-    except KeyboardInterrupt:
-        if STDIN not in parcel.paths:
-            desk.notice("interrupted: what was begun is kept: hush files resume")
-        raise
+        with desk.resumable(kept=STDIN not in parcel.paths):
+            done = desk.run(interruptibly)
     except Unreachable as error:
         desk.notice(f"note: {printable(str(error))}; what was begun goes on with hush files resume")
         raise typer.Exit(ExitCode.PENDING) from None

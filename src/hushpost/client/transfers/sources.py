@@ -5,6 +5,7 @@ A changed source must not meet what was sealed of it before: see docs/spec/files
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -132,6 +133,8 @@ def kind_of(path: Path) -> SourceKind:
         mode = path.stat().st_mode
     except OSError as error:
         raise UsageError(f"{path} cannot be sent: {os.strerror(error.errno or 0)}") from None
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"{path} cannot be sent: {os.strerror(errno.EACCES)}")
     if stat.S_ISDIR(mode):
         return SourceKind.FOLDER
     if not stat.S_ISREG(mode):
