@@ -28,12 +28,16 @@ _UNABLE = {errno.EINVAL, errno.EOPNOTSUPP}
 """This disk's blocks are larger, the bytes lie badly in memory, or the file system cannot after all."""
 
 
-def aligned_buffer(size: int) -> memoryview:
+def aligned_buffer(size: int, *, large: bool = True) -> memoryview:
     """Zeros, of which a disk can read and to which it can write: from the beginning of a page on.
 
-    From half a large page on it is in large ones, where the system has them; then it takes whole ones.
+    From half a large page on it is in large ones, where the system has them; then it takes whole ones. Such
+    a page is found and cleared when it is first touched, for which a virtual machine can take 6 ms.
+
+    Args:
+        large: that is worth it.
     """
-    if size < LARGE_PAGE // 2:
+    if size < LARGE_PAGE // 2 or not large:
         return memoryview(_memory(size))
     pages = _memory(-(-size // LARGE_PAGE) * LARGE_PAGE + LARGE_PAGE)  # of address space, not of memory
     with contextlib.suppress(OSError, AttributeError):  # where there are none, small ones do

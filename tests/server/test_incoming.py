@@ -17,8 +17,10 @@ class Lender:
         whole = memoryview(bytearray(2 * BUFFER_SIZE))
         self.lent = [whole[:BUFFER_SIZE], whole[BUFFER_SIZE:]]
         self._next = iter(self.lent)
+        self.asked = 0
 
     def lend(self) -> memoryview:
+        self.asked += 1
         return next(self._next)
 
     def give_back(self, buffer: memoryview) -> None:
@@ -38,6 +40,17 @@ async def test_what_came_into_its_place_stays_there() -> None:
     one.take(rest := memoryview(b" and there"), rest)
     assert bytes(lender.lent[0][:15]) == b"here and there\0"
     assert one.arrived == 14
+
+
+async def test_what_came_with_the_request_waits_without_a_buffer() -> None:
+    one = begun(lender := Lender())
+    for some in (b"fir", b"st"):
+        one.take(first := memoryview(some), first)
+    assert (lender.asked, one.arrived) == (0, 5)
+    offered = one.offer(100)
+    offered[:4] = b"next"
+    one.take(offered[:4], offered)
+    assert (lender.asked, bytes(lender.lent[0][:10])) == (1, b"firstnext\0")
 
 
 async def test_what_came_elsewhere_is_copied() -> None:

@@ -14,7 +14,8 @@ import pytest
 from hushpost.directio import aligned_buffer
 from hushpost.server.connection import Connection
 from hushpost.server.parts import buffers as part_buffers
-from hushpost.server.parts.buffers import BUFFER_SIZE
+from hushpost.server.parts import turns
+from hushpost.server.parts.buffers import BUFFER_SIZE, PartBuffers
 from hushpost.server.parts.traffic import AMONG_MANY, AT_ONCE
 from hushpost.wire.limits import PART_SIZE
 from hushpost.wire.messages import BlobCommitted, BlobCreated, PartContent, PartPut
@@ -28,8 +29,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[object]]:
     """What is made to hold buffers; the server keeps none of it for the next."""
     made: list[weakref.ref[object]] = []
 
-    def buffer(size: int) -> memoryview:
-        made.append(weakref.ref((room := aligned_buffer(size)).obj))
+    def buffer(size: int, *, large: bool = True) -> memoryview:
+        made.append(weakref.ref((room := aligned_buffer(size, large=large)).obj))
         return room
 
     monkeypatch.setattr(part_buffers, "aligned_buffer", buffer)
@@ -76,6 +77,36 @@ async def test_nor_one_that_waits_in_the_middle_of_a_record(
         assert isinstance(await alice.put(put, file.content), PartPut)
         lent = served.office.shared.buffers.lent
         assert sum(each() is not None for each in made) <= lent <= 2
+
+
+async def test_who_waits_for_a_turn_holds_no_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lent: list[int] = []
+    take = PartBuffers.take
+
+    def watched(buffers: PartBuffers) -> memoryview:
+        buffer = take(buffers)
+        lent.append(buffers.lent)
+        return buffer
+
+    monkeypatch.setattr(PartBuffers, "take", watched)
+    monkeypatch.setattr(turns, "REVIEW_SECONDS", 60)
+    files = [File(noise(50_000)) for _ in range(12)]
+    async with on_disk(tmp_path) as (served, (keeper, alice), (_, bob)):
+        lines = [await served.login(keeper) for _ in files]
+        for file, line in zip(files, lines, strict=True):
+            await alice.expect(BlobCreated, file.create())
+            line.write_part(file.put(0), file.content, 9_000)
+        async with asyncio.timeout(10):
+            while served.office.shared.turns.waiting < len(files) - 1:
+                await asyncio.sleep(0)
+        assert max(lent, default=0) <= 1, "one has its turn"
+        for file, line in zip(files, lines, strict=True):
+            line.writer.write(file.content[9_000:])
+        for file, line in zip(files, lines, strict=True):
+            assert isinstance(await line.receive(), PartPut)
+            await alice.expect(BlobCommitted, file.commit())
+            assert await file.download(bob) == file.content
+            await line.close()
 
 
 async def test_messages_go_on_beside_a_part_that_does_not(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Moving what the log holds into the database, without stopping the writer for it.
 
-A thread of its own copies while others write (PASSIVE). When few frames remain, the writer itself does
-the rest (RESTART), which lets the log begin again at its start instead of growing.
+A thread of its own copies while others write (PASSIVE), and then what they wrote meanwhile, until that is
+little. The writer itself does the rest (RESTART), which lets the log begin again at its start instead of
+growing.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ of an fsync."""
 BYTES_BETWEEN = 16 * 2**20
 """Bytes after which one begins, for large bodies. `ballast` is measured by it."""
 
-FEW_FRAMES = 1_000
-"""Pages (4 MB) that the writer may copy itself: some milliseconds."""
+FEW_FRAMES = 50
+"""Pages that are left to the writer. It waits until they are on the disk, and everybody waits for it."""
 
 RESTART_PATIENCE = 0.05
 """Seconds that the writer waits for a slow reader (a backup, say) before it goes on without."""
@@ -81,24 +82,24 @@ class Checkpoints:
     def _run(self) -> None:
         while self._orders.get():
             try:
-                remaining = FEW_FRAMES + 1
-                while remaining > FEW_FRAMES:
-                    before, remaining = remaining, self._checkpoint(self._db, "PASSIVE")
-                    if before == remaining:
-                        break  # a reader holds an old page: no progress before it is gone
+                copied, new, more = 0, 0, True
+                while more:
+                    copied, before, last = self._checkpoint(self._db, "PASSIVE"), copied, new
+                    new = copied - before
+                    more = new > FEW_FRAMES and (not last or 2 * new < last)
             except sql.Error as error:
                 self._done.put(error)
             else:
                 self._done.put(None)
 
     def _checkpoint(self, connection: sql.Connection, mode: str) -> int:
-        """Copy; the number of pages left. A full disk or a slow reader only mean: not now."""
+        """Copy; how many pages of the log are in the database. A full disk or a slow reader only mean: not now."""
         patient = mode != "PASSIVE"
         if patient:
             connection.set_busy_timeout(RESTART_PATIENCE)
         try:
-            _, logged, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-            return int(logged) - int(copied)
+            _, _, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            return int(copied)
         except sql.Error as error:
             if sql.code_of(error) not in (sql.Code.FULL, sql.Code.BUSY):
                 raise

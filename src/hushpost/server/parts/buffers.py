@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hushpost.directio import aligned_buffer
+from hushpost.directio import BLOCK, aligned_buffer
 
 BUFFER_SIZE = 1 << 20
 """Bytes, which are hashed and written at once, or read."""
@@ -11,28 +11,31 @@ IDLE_SECONDS = 0.02
 """So long a buffer of what was read, or the thread that writes what comes, waits for a peer to go on."""
 
 BUFFERS_KEPT = 8
-"""Buffers that are kept for the next, beside the other halves of pages of which one is lent. More are lent
-for what comes until a connection is read no more."""
+"""Buffers that are there from the start. More are lent for what comes until a connection is read no more."""
 
 
 class PartBuffers:
-    """The buffers of all connections, two in each large page."""
+    """The buffers of all connections.
+
+    A few are in large pages, two in each, and stay; they are touched when they are made, since a page may
+    take milliseconds to be found. More are in small pages, and go when they are given back.
+    """
 
     def __init__(self) -> None:
-        self._free: list[memoryview] = []
+        pages = [aligned_buffer(2 * BUFFER_SIZE) for _ in range(BUFFERS_KEPT // 2)]
+        for page in pages:
+            page[::BLOCK] = bytes(len(page) // BLOCK)
+        self._kept = [page.obj for page in pages]
+        self._free = [half for page in pages for half in (page[:BUFFER_SIZE], page[BUFFER_SIZE:])]
         self.lent = 0
 
     def take(self) -> memoryview:
         """One of them."""
         self.lent += 1
-        if not self._free:
-            pair = aligned_buffer(2 * BUFFER_SIZE)
-            self._free += pair[:BUFFER_SIZE], pair[BUFFER_SIZE:]
-        return self._free.pop()
+        return self._free.pop() if self._free else aligned_buffer(BUFFER_SIZE, large=False)
 
     def give(self, buffer: memoryview) -> None:
         """It is free again."""
         self.lent -= 1
-        self._free.append(buffer)
-        if len(self._free) > BUFFERS_KEPT and sum(each.obj is buffer.obj for each in self._free) == 2:
-            self._free = [each for each in self._free if each.obj is not buffer.obj]
+        if any(buffer.obj is page for page in self._kept):
+            self._free.append(buffer)

@@ -36,13 +36,14 @@ class Incoming:
     """One part on its way from a connection to the store.
 
     The event loop fills buffers, and a thread of the store writes what is full, without coming back between
-    two of them as long as they come quickly.
+    two of them as long as they come quickly. What came with the request waits for its turn without a buffer.
     """
 
     def __init__(self, lender: Lender, request: PutPart, size: int) -> None:
         self._lender = lender
         self._request = request
         self._size = size
+        self._begun = bytearray()
         self._filling: memoryview | None = None
         self._used = 0
         self._offered: memoryview | None = None
@@ -61,7 +62,11 @@ class Incoming:
 
     def take(self, data: memoryview, source: memoryview) -> None:
         """The next bytes; they are copied if what they came in is not what was offered for them."""
+        waits = self.arrived == len(self._begun) and self._filling is None
         self.arrived += len(data)
+        if waits and self.arrived < BUFFER_SIZE and not self.over:
+            self._begun += data
+            return
         in_place = source is self._offered
         self._offered = None
         while data and not self.over:
@@ -76,7 +81,9 @@ class Incoming:
 
     def _room(self) -> memoryview:
         if self._filling is None:
-            self._filling, self._used = self._lender.lend(), 0
+            self._filling, self._used = self._lender.lend(), len(self._begun)
+            self._filling[: self._used] = self._begun
+            self._begun.clear()
         return self._filling[self._used :]
 
     def hurry(self) -> None:
@@ -104,6 +111,7 @@ class Incoming:
                 await self._write(writer)
         finally:
             self.over = True
+            self._begun.clear()
             self._hand_over()
             while not self._filled.empty():
                 if (left := self._filled.get()) is not None:
@@ -126,6 +134,8 @@ class Incoming:
             await writer.abandon()
 
     def _hand_over(self) -> None:
+        if self._begun:
+            self._room()
         buffer, self._filling, self._offered = self._filling, None, None
         if buffer is None:
             return
