@@ -21,7 +21,7 @@ from harness.lines import tls as lines_tls
 from harness.process import ServerProcess, post_server
 from hushpost.server.net import RESERVED_DESCRIPTORS, descriptor_budget
 from hushpost.settings import ListenLimits, PostLimits, Rate, Rates
-from hushpost.stores.base import SealedSend
+from hushpost.stores.base import Answer, SealedSend
 from hushpost.stores.memory import MemoryBlobs
 from hushpost.stores.post.memory import MemoryPost
 from hushpost.wire.frames import RequestHeader
@@ -161,16 +161,16 @@ class StuckPost(MemoryPost):
 
     def __init__(self) -> None:
         super().__init__(MemoryBlobs())
-        self.waiting: list[tuple[SealedSend, asyncio.Future[tuple[int, ...]]]] = []
+        self.waiting: list[tuple[SealedSend, Answer[tuple[int, ...]]]] = []
 
-    def append_sealed(self, send: SealedSend) -> asyncio.Future[tuple[int, ...]]:
-        future: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
-        self.waiting.append((send, future))
-        return future
+    def append_sealed(self, send: SealedSend) -> Answer[tuple[int, ...]]:
+        answer: Answer[tuple[int, ...]] = Answer(loop=asyncio.get_running_loop())
+        self.waiting.append((send, answer))
+        return answer
 
     def let_go(self) -> None:
-        for send, future in self.waiting:
-            future.set_result(self._append_sealed(send))
+        for send, answer in self.waiting:
+            answer.set_result(self._append_sealed(send))
         self.waiting.clear()
 
 

@@ -7,6 +7,7 @@ import weakref
 from collections import defaultdict
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,6 +23,9 @@ from hushpost.wire.messages import BlobCommitted, BlobCreated, PartContent, Part
 from tests.server.files import TWO_AND_A_BIT, File, noise, on_disk
 from tests.server.narrows import Narrows
 from tests.server.serving import Client, Served, deliver
+
+ONE_READ = 256 * 1024
+"""Bytes that uvloop takes from a socket at once."""
 
 
 @pytest.fixture
@@ -184,13 +188,20 @@ async def test_slow_lines_hold_up_no_quick_one(tmp_path: Path) -> None:
 async def test_what_many_send_is_read_in_smaller_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Envelopes wait for each of them. What one sends over two connections is not."""
+    """Envelopes wait for each of them. What one sends over two connections is not.
+
+    Nor does much more wait to be decrypted; but who began while there were few has that turn as among few.
+    """
     offered: defaultdict[int, list[int]] = defaultdict(list)
+    undecrypted: defaultdict[int, list[int]] = defaultdict(list)
     get_buffer = Connection.get_buffer
 
     def watched(connection: Connection, sizehint: int) -> memoryview:
         buffer = get_buffer(connection, sizehint)
-        offered[served.office.shared.turns.waiting].append(len(buffer))
+        waiting = served.office.shared.turns.waiting
+        offered[waiting].append(len(buffer))
+        transport: Any = connection._transport
+        undecrypted[waiting].append(transport.get_read_buffer_size())
         return buffer
 
     async def send(files: list[File], line: Client) -> None:
@@ -211,6 +222,8 @@ async def test_what_many_send_is_read_in_smaller_pieces(
         offered.clear()
         await asyncio.gather(*map(send, files, lines))
         assert max(max(offered[count]) for count in offered if count > 1) == AMONG_MANY
+        among = [size for count in undecrypted if count > 2 for size in undecrypted[count]]
+        assert sum(size > AMONG_MANY + ONE_READ for size in among) < len(among) / 10
         for line in lines[1:]:
             await line.close()
 

@@ -29,6 +29,7 @@ from hushpost.server.parts.traffic import Traffic
 from hushpost.server.peer import Guest, Peer
 from hushpost.server.push import POLL_SECONDS
 from hushpost.server.refusals import BUSY_SECONDS, Refusal, refusal
+from hushpost.stores.base import Answer
 from hushpost.wire.connection import BadRequest, ServerConnection
 from hushpost.wire.frames import Chunk, EndOfStream, FrameEnd
 from hushpost.wire.messages import (
@@ -58,6 +59,13 @@ class Stage(Enum):
     TALKING = "requests are served"
     STOPPING = "what was begun is answered, and nothing else"
     ENDING = "everything was said"
+
+
+class TlsTransport(asyncio.Transport):
+    """What the type stubs leave out."""
+
+    def set_read_buffer_limits(self, high: int) -> None:
+        """From so many bytes on that came and are not decrypted, read no more from the socket."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -149,7 +157,7 @@ class Connection(asyncio.BufferedProtocol):
             raise
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast(TlsTransport, transport)
         self._stage = Stage.TALKING
         if transport.get_extra_info("ssl_object").selected_alpn_protocol() != ALPN:
             self._office.counts["handshakes-failed"] += 1
@@ -231,7 +239,11 @@ class Connection(asyncio.BufferedProtocol):
             self._answer(outcome)
             return
         self.look_at(self._open.add(number, outcome, weight(request)))
-        outcome.future.add_done_callback(partial(self._done, number, outcome))
+        done = partial(self._done, number, outcome)
+        if isinstance(outcome.future, Answer):
+            outcome.future.tell(done)
+        else:
+            outcome.future.add_done_callback(done)
 
     def _done(self, number: int, pending: Pending[Any], future: asyncio.Future[Any]) -> None:
         if not self._open.settle(number, future):
@@ -270,6 +282,7 @@ class Connection(asyncio.BufferedProtocol):
             self._paused = False
             if self._frame_due != NEVER:
                 self._allow_frame(self._office.loop.time())
+            self._transport.set_read_buffer_limits(self.traffic.at_once)
             self._transport.resume_reading()
 
     def stop_reading(self) -> None:

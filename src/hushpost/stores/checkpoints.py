@@ -93,7 +93,7 @@ class Checkpoints:
                 self._done.put(None)
 
     def _checkpoint(self, connection: sql.Connection, mode: str) -> int:
-        """Copy; how many pages of the log are in the database. A full disk or a slow reader only mean: not now."""
+        """Copy; how many pages of the log it has copied. A full disk or a slow reader only mean: not now."""
         patient = mode != "PASSIVE"
         if patient:
             connection.set_busy_timeout(RESTART_PATIENCE)

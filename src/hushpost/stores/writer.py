@@ -19,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from hushpost import sql
 from hushpost.errors import StoreError, StoreFailed, StoreFull
 from hushpost.stores.ballast import Ballast
+from hushpost.stores.base import Answer
 from hushpost.stores.checkpoints import Checkpoints
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class Operation(Generic[TablesT, T]):
         grows: it is what a full disk refuses; the others make room.
     """
 
-    answer: asyncio.Future[T]
+    answer: Answer[T]
     action: Callable[[TablesT], T]
     size: int = 0
     grows: bool = False
@@ -83,11 +84,9 @@ class Writer(Generic[TablesT]):
 
     # In the event loop
 
-    def submit(
-        self, action: Callable[[TablesT], T], size: int = 0, *, grows: bool = False
-    ) -> asyncio.Future[T]:
-        """Queue an operation; its future is done when it is durable, or refused."""
-        answer: asyncio.Future[T] = self._loop.create_future()
+    def submit(self, action: Callable[[TablesT], T], size: int = 0, *, grows: bool = False) -> Answer[T]:
+        """Queue an operation; its answer is there when it is durable, or refused."""
+        answer: Answer[T] = Answer(loop=self._loop)
         if self._closing:
             answer.set_exception(StoreFailed("the store is closed"))
             return answer

@@ -21,6 +21,7 @@ from hushpost.stores.base.accounts import (
     NewAccount,
     mailbox_of,
 )
+from hushpost.stores.base.answer import Answer
 from hushpost.stores.base.blobs import Blobs
 from hushpost.stores.base.keys import (
     MAX_ONE_TIME_KEYS,
@@ -95,6 +96,7 @@ __all__ = [
     "WAITING_SECONDS",
     "Account",
     "Accounts",
+    "Answer",
     "Attachment",
     "Backups",
     "BlobState",

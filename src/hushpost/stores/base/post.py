@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +10,7 @@ import msgspec
 
 from hushpost.ids import AccountId, DeviceId, EnvelopeId, MailboxId, TokenHash
 from hushpost.stores.base.accounts import Accounts, Invitations
+from hushpost.stores.base.answer import Answer
 from hushpost.stores.base.keys import Keys
 from hushpost.stores.base.mail import Running, Waiting
 from hushpost.stores.base.parts import Parts
@@ -98,7 +98,7 @@ class SealedPost(Protocol):
         whoever reads what waits after subscribing, and again at each wake-up, misses nothing for long.
     """
 
-    def append_sealed(self, send: SealedSend) -> asyncio.Future[tuple[int, ...]]:
+    def append_sealed(self, send: SealedSend) -> Answer[tuple[int, ...]]:
         """Store a send; one sequence number per delivery, in their order. Like `Mailboxes.append`.
 
         Raises:

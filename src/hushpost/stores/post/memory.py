@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from hushpost.ids import AccountId, DeviceId, MailboxId, TokenHash
 from hushpost.stores import rules
 from hushpost.stores.base import (
     Account,
+    Answer,
     Blobs,
     Device,
     DeviceList,
@@ -229,9 +229,9 @@ class MemoryPost(MemoryStore):
 
     # Sealed post
 
-    def append_sealed(self, send: SealedSend) -> asyncio.Future[tuple[int, ...]]:
+    def append_sealed(self, send: SealedSend) -> Answer[tuple[int, ...]]:
         rules.check_sealed_shape(send)
-        answer: asyncio.Future[tuple[int, ...]] = self._loop.create_future()
+        answer: Answer[tuple[int, ...]] = Answer(loop=self._loop)
         try:
             answer.set_result(self._append_sealed(send))
         except StoreError as refused:

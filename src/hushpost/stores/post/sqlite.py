@@ -16,6 +16,7 @@ from hushpost.ids import AccountId, DeviceId, MailboxId, TokenHash
 from hushpost.stores import rules
 from hushpost.stores.base import (
     Account,
+    Answer,
     Device,
     DeviceList,
     Envelope,
@@ -171,7 +172,7 @@ class SqlitePost:
 
     # Sealed post
 
-    def append_sealed(self, send: SealedSend) -> asyncio.Future[tuple[int, ...]]:
+    def append_sealed(self, send: SealedSend) -> Answer[tuple[int, ...]]:
         rules.check_sealed_shape(send)
         self._expect(send.account)
         return self._submit(lambda tables: tables.append_sealed(send), len(send.body), grows=True)
