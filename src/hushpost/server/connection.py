@@ -64,8 +64,8 @@ class Stage(Enum):
 class TlsTransport(asyncio.Transport):
     """What the type stubs leave out."""
 
-    def set_read_buffer_limits(self, high: int) -> None:
-        """From so many bytes on that came and are not decrypted, read no more from the socket."""
+    def set_read_buffer_limits(self, high: int | None) -> None:
+        """Take nothing more from the socket while so many bytes wait to be decrypted."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -282,7 +282,7 @@ class Connection(asyncio.BufferedProtocol):
             self._paused = False
             if self._frame_due != NEVER:
                 self._allow_frame(self._office.loop.time())
-            self._transport.set_read_buffer_limits(self.traffic.at_once)
+            self._transport.set_read_buffer_limits(self.traffic.undecrypted)
             self._transport.resume_reading()
 
     def stop_reading(self) -> None:
