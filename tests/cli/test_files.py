@@ -235,6 +235,25 @@ def test_who_interrupts_it_is_told_how_to_go_on(shell: Shell, tmp_path: Path, nu
             assert err.endswith(" is kept: hush files resume\n")
 
 
+def test_who_waits_for_a_server_is_told_so(shell: Shell, tmp_path: Path) -> None:
+    data = tmp_path / "post-office"
+    with ServerProcess(post_server(data)) as server:
+        place = Place(server, data, invitation(data))
+        alice, bob = place.member(shell, tmp_path / "alice"), place.member(shell, tmp_path / "bob")
+        acquainted(alice, bob)
+    command = [HUSH, "send", bob.name, "--file", str(made(tmp_path, name="x"))]
+    sending = subprocess.Popen(
+        command, env={**os.environ, **alice.environment}, stderr=subprocess.PIPE, text=True
+    )
+    assert sending.stderr is not None
+    said = sending.stderr.readline()
+    assert "x (no connection to the server for files: trying again): 0 bytes" in said
+    with ServerProcess(post_server(data, port=server.address[1])):
+        assert sending.wait(60) == 0
+    assert "trying again" not in sending.stderr.read()
+    sending.stderr.close()
+
+
 def test_a_reader_that_leaves_makes_no_file_fail(friends: Friends, tmp_path: Path) -> None:
     alice, bob = friends
     source = tmp_path / "large"

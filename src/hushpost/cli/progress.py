@@ -63,18 +63,33 @@ def shown(desk: Desk, names: Names) -> Iterator[Report]:
 
 
 class _NowAndThen:
-    """Passes on one report in so many seconds, beginning with the first after that time."""
+    """Passes on one report in so many seconds, beginning with the first after that time.
+
+    That it stands still, or begins again, is passed on at once, and once until it moves.
+    """
 
     def __init__(self, seconds: float, show: Report) -> None:
         self._seconds = seconds
         self._show = show
         self._next = time.monotonic() + seconds
+        self._carried = 0
+        self._restarted = False
+        self._held_up = ""
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        if now >= self._next or progress.restarted:
+        if self._is_news(progress) or now >= self._next:
             self._next = now + self._seconds
             self._show(progress)
+
+    def _is_news(self, progress: Progress) -> bool:
+        if progress.carried > self._carried:
+            self._held_up = ""
+        restarts = progress.restarted and not self._restarted
+        stops = progress.held_up not in ("", self._held_up)
+        self._carried, self._restarted = progress.carried, progress.restarted
+        self._held_up = progress.held_up or self._held_up
+        return restarts or stops
 
 
 def _json_line(progress: Progress) -> None:
@@ -84,15 +99,22 @@ def _json_line(progress: Progress) -> None:
         "carried": progress.carried,
         "size": progress.size,
         "restarted": progress.restarted,
+        "held_up": progress.held_up,
     }
     typer.echo(json.dumps(fields))
 
 
 def _line(progress: Progress, names: Names) -> None:
     of = "" if progress.size is None else f" of {words.size(progress.size)}"
+    typer.echo(f"{_described(progress, names)}: {words.size(progress.carried)}{of}", err=True)
+
+
+def _described(progress: Progress, names: Names) -> str:
+    """What it is called, and what there is to know."""
     name = printable(names(progress.id)) or str(progress.id)
-    again = ", from the start: it has changed" if progress.restarted else ""
-    typer.echo(f"{name}: {words.size(progress.carried)}{of}{again}", err=True)
+    if progress.held_up:
+        return f"{name} ({printable(progress.held_up)}: trying again)"
+    return f"{name} (again: it has changed)" if progress.restarted else name
 
 
 @contextmanager
@@ -108,15 +130,19 @@ def _bars(names: Names) -> Iterator[Report]:
         rich.TimeRemainingColumn(),
     )
     tasks: dict[MessageId, rich.TaskID] = {}
+    again: set[MessageId] = set()
     with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
 
         def report(progress: Progress) -> None:
-            name = printable(names(progress.id)) or str(progress.id)
+            described = _described(progress, names)
             if progress.id not in tasks:
-                tasks[progress.id] = bars.add_task(name, total=progress.size)
+                tasks[progress.id] = bars.add_task(described, total=progress.size)
                 bars.reset(tasks[progress.id], completed=progress.carried)
-            elif progress.restarted:
-                bars.reset(tasks[progress.id], description=f"{name} (again: it has changed)")
-            bars.update(tasks[progress.id], completed=progress.carried, total=progress.size)
+            elif progress.restarted and progress.id not in again:
+                again.add(progress.id)
+                bars.reset(tasks[progress.id])
+            bars.update(
+                tasks[progress.id], completed=progress.carried, total=progress.size, description=described
+            )
 
         yield report

@@ -150,12 +150,14 @@ class Progress(msgspec.Struct, frozen=True):
         carried: bytes that are through, those of earlier attempts included.
         size: of how many; None: nobody knows yet.
         restarted: the source has changed, and all of it is sent anew.
+        held_up: why it stands still at the moment, and will be tried again; empty: it does not.
     """
 
     id: MessageId
     carried: int
     size: int | None
     restarted: bool = False
+    held_up: str = ""
 
 
 class Alarm(StrEnum):

@@ -166,6 +166,28 @@ async def test_nobody_waits_for_what_nobody_asked_for(hall: Hall) -> None:
     assert len(await in_time(hall.bob.collect())) == 3
 
 
+async def test_whoever_looks_on_is_told_why_it_stands_still(hall: Hall) -> None:
+    """At once, while it is tried again; and that it goes on."""
+    told: list[Progress] = []
+    stands_still = asyncio.Event()
+
+    def look(progress: Progress) -> None:
+        told.append(progress)
+        if progress.held_up:
+            stands_still.set()
+
+    await hall.town.server.stop()
+    sending = asyncio.ensure_future(
+        hall.alice.send_file(hall.to_bob.account, hall.file(2 * PART), progress=look)
+    )
+    await in_time(stands_still.wait())
+    assert (told[-1].carried, told[-1].size) == (0, 2 * PART)
+    assert "no connection" in told[-1].held_up
+    await hall.town.server.start()
+    assert (await in_time(sending)).state is TransferState.DONE
+    assert (told[-1].carried, told[-1].held_up) == (2 * PART, "")
+
+
 async def test_cancelling_what_the_server_never_had(hall: Hall) -> None:
     await hall.town.server.stop()
     hall.alice._porter._patience = 0

@@ -244,9 +244,11 @@ class Porter:
         """Again and again, as long as something moves."""
         loop, backoff, most = asyncio.get_running_loop(), Backoff(), 0
         patient_until = loop.time() + job.patience
+        last = Progress(job.message, 0, job.size)
 
         def watched(progress: Progress) -> None:
-            nonlocal most, patient_until
+            nonlocal most, patient_until, last
+            last = progress
             if progress.carried > most:
                 most, patient_until = progress.carried, loop.time() + job.patience
                 backoff.succeeded()
@@ -259,6 +261,7 @@ class Porter:
                 wait = backoff.failed(0.0 if isinstance(error, Unreachable) else error.retry_after)
                 if loop.time() + wait > patient_until:
                     raise
+                report(Progress(last.id, last.carried, last.size, held_up=str(error)))
             await self._ctx.clock.sleep(wait)
 
     async def _run(
