@@ -61,6 +61,13 @@ def mapping_flags(begin: int) -> list[str]:
     raise AssertionError("there is no such memory")
 
 
+def test_or_in_small_ones_whatever_the_system_prefers() -> None:
+    buffer = aligned_buffer(LARGE_PAGE, large=False)
+    flags = mapping_flags(ctypes.addressof(ctypes.c_char.from_buffer(buffer)))
+    assert len(buffer) == LARGE_PAGE
+    assert ("nh" in flags, "dc" in flags) == (Path("/sys/kernel/mm/transparent_hugepage").is_dir(), True)
+
+
 @pytest.mark.parametrize("size", [BLOCK, LARGE_PAGE])
 def test_a_process_that_forks_does_not_share_a_buffer(size: int) -> None:
     """What the disk reads into it might come to the wrong one: open(2)."""

@@ -38,19 +38,23 @@ def aligned_buffer(size: int, *, large: bool = True) -> memoryview:
         large: that is worth it.
     """
     if size < LARGE_PAGE // 2 or not large:
-        return memoryview(_memory(size))
-    pages = _memory(-(-size // LARGE_PAGE) * LARGE_PAGE + LARGE_PAGE)  # of address space, not of memory
-    with contextlib.suppress(OSError, AttributeError):  # where there are none, small ones do
-        pages.madvise(mmap.MADV_HUGEPAGE)
+        return memoryview(_memory(size, "MADV_NOHUGEPAGE"))
+    # Of address space, not of memory. Where there are no large pages, small ones do.
+    pages = _memory(-(-size // LARGE_PAGE) * LARGE_PAGE + LARGE_PAGE, "MADV_HUGEPAGE")
     skipped = -ctypes.addressof(ctypes.c_char.from_buffer(pages)) % LARGE_PAGE
     return memoryview(pages)[skipped : skipped + size]
 
 
-def _memory(size: int) -> mmap.mmap:
-    """Of this process alone: one that forks while the disk is at work must not share it."""
+def _memory(size: int, pages: str) -> mmap.mmap:
+    """Of this process alone: one that forks while the disk is at work must not share it.
+
+    Args:
+        pages: which ones it should be in, by the name of the advice.
+    """
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
-    with contextlib.suppress(OSError, AttributeError):
-        memory.madvise(mmap.MADV_DONTFORK)
+    for advice in ("MADV_DONTFORK", pages):
+        with contextlib.suppress(OSError, AttributeError):
+            memory.madvise(getattr(mmap, advice))
     return memory
 
 

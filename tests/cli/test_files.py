@@ -51,6 +51,7 @@ def test_files_come_as_messages_and_are_fetched(friends: Friends, tmp_path: Path
         assert all(each["event"] == "progress" for each in progress)
         assert (got["event"], got["state"], got["path"]) == ("file", "done", str(inbox / path.name))
         assert (inbox / path.name).read_bytes() == path.read_bytes()
+    assert all(f"{path.name}: {inbox / path.name}\n" in bob("files").out for path in (one, two))
     again = bob("get", names[0], "-o", str(inbox))
     assert (again.code, again.out) == (2, "")
     assert "before" in again.err

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -172,6 +173,26 @@ class StuckPost(MemoryPost):
         for send, answer in self.waiting:
             answer.set_result(self._append_sealed(send))
         self.waiting.clear()
+
+
+async def test_a_send_is_answered_in_the_turn_in_which_it_is_stored(tmp_path: Path) -> None:
+    bob = Keeper.of(BOB)
+    async with (
+        serving(settings(tmp_path), make_store=StuckPost) as served,
+        await served.enroll(Keeper.of(ALICE)) as one,
+        await served.enroll(bob),
+    ):
+        stuck = served.store
+        assert isinstance(stuck, StuckPost)
+        numbers = [one.write(letter(bob)) for _ in range(3)]
+        async with asyncio.timeout(10):
+            while len(stuck.waiting) < len(numbers):
+                await asyncio.sleep(0)
+        stuck.let_go()
+        connections: Any = served.acceptor._open
+        assert sorted(len(each._out) for each in connections) == [0, len(numbers)]
+        for number in numbers:
+            assert isinstance(await one.answer(number), Stored)
 
 
 async def test_a_request_that_takes_too_long_is_told_so_and_the_connection_lives(tmp_path: Path) -> None:

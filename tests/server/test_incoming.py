@@ -53,6 +53,13 @@ async def test_what_came_with_the_request_waits_without_a_buffer() -> None:
     assert (lender.asked, bytes(lender.lent[0][:10])) == (1, b"firstnext\0")
 
 
+async def test_nor_does_it_need_one_when_it_is_given_up() -> None:
+    one = begun(lender := Lender())
+    one.take(first := memoryview(b"first"), first)
+    one.give_up()
+    assert lender.asked == 0
+
+
 async def test_what_came_elsewhere_is_copied() -> None:
     """Into as many buffers as it needs; an offer that was not taken does not count."""
     one = begun(lender := Lender())

@@ -19,13 +19,18 @@ from hushpost.server.parts import turns
 from hushpost.server.parts.buffers import BUFFER_SIZE, PartBuffers
 from hushpost.server.parts.traffic import AMONG_MANY, AT_ONCE
 from hushpost.wire.limits import PART_SIZE
-from hushpost.wire.messages import BlobCommitted, BlobCreated, PartContent, PartPut
+from hushpost.wire.messages import BlobCommitted, BlobCreated, BlobStatus, PartContent, PartPut
 from tests.server.files import TWO_AND_A_BIT, File, noise, on_disk
 from tests.server.narrows import Narrows
 from tests.server.serving import Client, Served, deliver
 
 ONE_READ = 256 * 1024
 """Bytes that uvloop takes from a socket at once."""
+
+
+def undecrypted(connection: Any) -> int:
+    """Bytes that it has from its socket, and TLS has not looked at."""
+    return int(connection._transport.get_read_buffer_size())
 
 
 @pytest.fixture
@@ -113,6 +118,52 @@ async def test_who_waits_for_a_turn_holds_no_buffer(tmp_path: Path, monkeypatch:
             await line.close()
 
 
+async def test_those_who_are_gone_together_leave_nothing(tmp_path: Path) -> None:
+    """Among them some who get their turn when they are gone, and have something that is not decrypted yet."""
+    file = File(noise(PART_SIZE))
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    async with on_disk(tmp_path) as (served, (keeper, alice), _):
+        await alice.expect(BlobCreated, file.create(16 * PART_SIZE))
+        before = served.acceptor.open_connections
+        lines = [await served.login(keeper) for _ in range(12)]
+        for index, line in enumerate(lines):
+            line.write_part(msgspec.structs.replace(file.put(0), index=index), file.content, 220_000)
+        async with asyncio.timeout(10):
+            while sum(undecrypted(each) > AMONG_MANY for each in served.acceptor._open) < len(lines) / 2:
+                await asyncio.sleep(0)
+            for line in lines:
+                line.writer.transport.abort()
+            while served.acceptor.open_connections > before:
+                await asyncio.sleep(0)
+        again = [await served.login(keeper) for _ in lines]  # a device has places for 16
+        for line in again:
+            await line.close()
+        assert isinstance(await alice.put(file.put(0), file.content), PartPut)
+    assert failures == []
+
+
+async def test_a_part_that_is_there_already_needs_no_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "REVIEW_SECONDS", 60)
+    file, slow = File(noise(PART_SIZE)), File(noise(PART_SIZE))
+    async with on_disk(tmp_path) as (served, (keeper, alice), (_, bob)):
+        await file.upload(alice)
+        await bob.expect(BlobCreated, slow.create())
+        bob.write_part(slow.put(0), slow.content, 1_000_000)
+        async with asyncio.timeout(10):
+            while not served.office.shared.turns._reading:
+                await asyncio.sleep(0)
+            for written in (3_000, 150_000):
+                line = await served.login(keeper)
+                number = line.write_part(file.put(0), file.content, written)
+                assert isinstance(await line.answer(number), PartPut)
+                line.write_data(file.content[written:])
+                await line.expect(BlobStatus, file.status())
+                await line.close()
+
+
 async def test_messages_go_on_beside_a_part_that_does_not(tmp_path: Path) -> None:
     file = File(TWO_AND_A_BIT)
     async with on_disk(tmp_path) as (served, (keeper, alice), (bob_keeper, _)):
@@ -193,15 +244,14 @@ async def test_what_many_send_is_read_in_smaller_pieces(
     Nor does much more wait to be decrypted; but who began while there were few has that turn as among few.
     """
     offered: defaultdict[int, list[int]] = defaultdict(list)
-    undecrypted: defaultdict[int, list[int]] = defaultdict(list)
+    waits: defaultdict[int, list[int]] = defaultdict(list)
     get_buffer = Connection.get_buffer
 
     def watched(connection: Connection, sizehint: int) -> memoryview:
         buffer = get_buffer(connection, sizehint)
         waiting = served.office.shared.turns.waiting
         offered[waiting].append(len(buffer))
-        transport: Any = connection._transport
-        undecrypted[waiting].append(transport.get_read_buffer_size())
+        waits[waiting].append(undecrypted(connection))
         return buffer
 
     async def send(files: list[File], line: Client) -> None:
@@ -222,7 +272,7 @@ async def test_what_many_send_is_read_in_smaller_pieces(
         offered.clear()
         await asyncio.gather(*map(send, files, lines))
         assert max(max(offered[count]) for count in offered if count > 1) == AMONG_MANY
-        among = [size for count in undecrypted if count > 2 for size in undecrypted[count]]
+        among = [size for count in waits if count > 1 for size in waits[count]]
         assert sum(size > AMONG_MANY + ONE_READ for size in among) < len(among) / 10
         for line in lines[1:]:
             await line.close()

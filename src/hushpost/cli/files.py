@@ -180,9 +180,11 @@ def _line(transfer: Transfer, contact: Contact) -> str:
     where = "to" if transfer.direction is Direction.SENT else "from"
     size = words.size(transfer.carried if transfer.size is None else transfer.size)
     far = f" {_percent(transfer)}" if transfer.state in {TransferState.WAITING, TransferState.RUNNING} else ""
-    why = f": {printable(transfer.why)}" if transfer.why else ""
+    is_here = transfer.direction is Direction.RECEIVED and transfer.state is TransferState.DONE
+    known = transfer.why or (transfer.path if is_here else "")
+    note = f": {printable(known)}" if known else ""
     name = printable(transfer.name) + ("/" if transfer.is_folder else "")
-    return f"{transfer.id}  {transfer.state}{far}  {where} {words.who(contact)}  {size}  {name}{why}"
+    return f"{transfer.id}  {transfer.state}{far}  {where} {words.who(contact)}  {size}  {name}{note}"
 
 
 def _percent(transfer: Transfer) -> str:

@@ -278,6 +278,8 @@ class Connection(asyncio.BufferedProtocol):
             self._finish()
         elif self._stage is not Stage.TALKING or not self._paused or self._backlog:
             return
+        elif self._transport.is_closing():
+            return  # `connection_lost` is on its way; until then there is nothing to read from
         elif self.traffic.may_read():
             self._paused = False
             if self._frame_due != NEVER:
@@ -412,9 +414,9 @@ class Connection(asyncio.BufferedProtocol):
         if release is None:
             return
         self._open.clear()
-        self.traffic.close()
         self._backlog.clear()
         if isinstance(self._party, Peer):
             self._office.subscriptions.drop(self._party)
             self._office.peers.remove(self._party)
         release(self)
+        self.traffic.close()  # last: it gives others their turn

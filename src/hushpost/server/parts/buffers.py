@@ -31,8 +31,9 @@ class PartBuffers:
 
     def take(self) -> memoryview:
         """One of them."""
+        buffer = self._free.pop() if self._free else aligned_buffer(BUFFER_SIZE, large=False)
         self.lent += 1
-        return self._free.pop() if self._free else aligned_buffer(BUFFER_SIZE, large=False)
+        return buffer
 
     def give(self, buffer: memoryview) -> None:
         """It is free again."""

@@ -100,6 +100,7 @@ class Incoming:
     def give_up(self) -> None:
         """No more of it comes."""
         self._given_up = True
+        self._begun.clear()
         self.hurry()
 
     async def run(self, parts: Parts) -> PartPut:

@@ -71,7 +71,13 @@ class Traffic:
     def receive(self, request: PutPart) -> Coroutine[object, object, PartPut]:
         """From now on its data comes; what this returns brings it into the store and answers."""
         self._incoming = Incoming(self, request, self._outlet.to_come)
-        return self._incoming.run(self._parts)
+        return self._bring(self._incoming)
+
+    async def _bring(self, incoming: Incoming) -> PartPut:
+        try:
+            return await incoming.run(self._parts)
+        finally:
+            self._outlet.go_on()  # what of it is still to come needs no turn
 
     @property
     def at_once(self) -> int:
@@ -127,8 +133,9 @@ class Traffic:
 
     def lend(self) -> memoryview:
         """For a part that comes."""
+        buffer = self._buffers.take()
         self._held += 1
-        return self._buffers.take()
+        return buffer
 
     def give_back(self, buffer: memoryview) -> None:
         """It is written."""
