@@ -43,7 +43,7 @@ class Incoming:
         self._lender = lender
         self._request = request
         self._size = size
-        self._begun = bytearray()
+        self._begun = bytearray()  # what came with the request, until there is a buffer
         self._filling: memoryview | None = None
         self._used = 0
         self._offered: memoryview | None = None
