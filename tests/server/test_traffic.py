@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import weakref
 from collections import defaultdict
 from contextlib import AsyncExitStack
@@ -12,12 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from hushpost.directio import aligned_buffer
+from hushpost.directio import DirectFile, aligned_buffer
 from hushpost.server.connection import Connection
 from hushpost.server.parts import buffers as part_buffers
 from hushpost.server.parts import turns
 from hushpost.server.parts.buffers import BUFFER_SIZE, PartBuffers
-from hushpost.server.parts.traffic import AMONG_MANY, AT_ONCE
+from hushpost.server.parts.traffic import AMONG_MANY, AT_ONCE, EACH_HOLDS
 from hushpost.wire.limits import PART_SIZE
 from hushpost.wire.messages import BlobCommitted, BlobCreated, BlobStatus, PartContent, PartPut
 from tests.server.files import TWO_AND_A_BIT, File, noise, on_disk
@@ -45,6 +46,21 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[object]]:
     monkeypatch.setattr(part_buffers, "aligned_buffer", buffer)
     monkeypatch.setattr(part_buffers, "BUFFERS_KEPT", 0)
     return made
+
+
+@pytest.fixture
+def lent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many buffers were lent, whenever one was."""
+    lent: list[int] = []
+    take = PartBuffers.take
+
+    def watched(buffers: PartBuffers) -> memoryview:
+        buffer = take(buffers)
+        lent.append(buffers.lent)
+        return buffer
+
+    monkeypatch.setattr(PartBuffers, "take", watched)
+    return lent
 
 
 async def all_given_back(served: Served) -> None:
@@ -88,16 +104,9 @@ async def test_nor_one_that_waits_in_the_middle_of_a_record(
         assert sum(each() is not None for each in made) <= lent <= 2
 
 
-async def test_who_waits_for_a_turn_holds_no_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lent: list[int] = []
-    take = PartBuffers.take
-
-    def watched(buffers: PartBuffers) -> memoryview:
-        buffer = take(buffers)
-        lent.append(buffers.lent)
-        return buffer
-
-    monkeypatch.setattr(PartBuffers, "take", watched)
+async def test_who_waits_for_a_turn_holds_no_buffer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lent: list[int]
+) -> None:
     monkeypatch.setattr(turns, "REVIEW_SECONDS", 60)
     files = [File(noise(50_000)) for _ in range(12)]
     async with on_disk(tmp_path) as (served, (keeper, alice), (_, bob)):
@@ -141,6 +150,64 @@ async def test_those_who_are_gone_together_leave_nothing(tmp_path: Path) -> None
             await line.close()
         assert isinstance(await alice.put(file.put(0), file.content), PartPut)
     assert failures == []
+
+
+@pytest.mark.parametrize("bound", [1, 9])
+async def test_a_disk_that_cannot_keep_up_costs_time_and_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lent: list[int], bound: int
+) -> None:
+    """Each piece takes it longer than to come. The one that is read may have a few beyond the bound."""
+    write = DirectFile.write
+    disk = threading.Semaphore(0)
+
+    def slowly(handle: DirectFile, data: memoryview, offset: int) -> None:
+        assert disk.acquire(timeout=30)
+        write(handle, data, offset)
+
+    monkeypatch.setattr(DirectFile, "write", slowly)
+    monkeypatch.setattr(part_buffers, "BUFFERS_LENT", bound)
+    monkeypatch.setattr(turns, "REVIEW_SECONDS", 0)
+    file = File(noise(PART_SIZE))
+    async with on_disk(tmp_path) as (served, (keeper, alice), _):
+        await alice.expect(BlobCreated, file.create(14 * PART_SIZE))
+        lines = [await served.login(keeper) for _ in range(14)]
+        numbers = [
+            line.write_part(msgspec.structs.replace(file.put(0), index=index), file.content)
+            for index, line in enumerate(lines)
+        ]
+        async with asyncio.timeout(20):
+            while served.office.shared.buffers.are_left:
+                await asyncio.sleep(0)
+            for _ in range(500):  # rounds in which more could be lent
+                await asyncio.sleep(0)
+            for number, line in zip(numbers, lines, strict=True):
+                answer = asyncio.ensure_future(line.answer(number))
+                while not answer.done():
+                    disk.release()
+                    await asyncio.sleep(0)
+                assert isinstance(answer.result(), PartPut)
+        assert served.office.shared.buffers.lent == 0
+        for line in lines:
+            await line.close()
+    assert bound <= max(lent) <= bound + EACH_HOLDS + 1
+
+
+async def test_however_many_parts_are_asked_for_few_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lent: list[int]
+) -> None:
+    monkeypatch.setattr("hushpost.server.parts.traffic.BUFFERS_SENT", 2)
+    file = File(noise(PART_SIZE))
+    async with on_disk(tmp_path) as (served, (keeper, alice), _):
+        await file.upload(alice)
+        lent.clear()
+        lines = [await served.login(keeper) for _ in range(8)]
+        for line in lines:
+            line.write(file.get(0))
+        for line in lines:
+            assert isinstance(await line.receive(), PartContent)
+            assert line.data == file.content
+            await line.close()
+    assert max(lent) == 2
 
 
 async def test_a_part_that_is_there_already_needs_no_turn(

@@ -45,6 +45,23 @@ class Peer:
         self.turns.ask(self)
 
 
+async def test_none_begins_without_room() -> None:
+    room = True
+    turns = Turns(1, may_begin=lambda: room)
+    peers = [Peer(turns) for _ in range(3)]
+    assert [each.ask() for each in peers] == [True, False, False]
+    room = False
+    assert peers[0].ask(), "whoever has a turn keeps it"
+    peers[0].leave()
+    assert not any(each.reading for each in peers)
+    assert not peers[0].ask()
+    room = True
+    turns.go()
+    assert [each.reading for each in peers] == [False, True, False]
+    for each in peers:
+        each.leave()
+
+
 async def test_in_the_order_of_asking() -> None:
     turns = Turns(2)
     peers = [Peer(turns) for _ in range(5)]

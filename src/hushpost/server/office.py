@@ -95,7 +95,7 @@ class Office:
         self.peers = Peers(settings.limits.per_device)
         self.subscriptions = Subscriptions(store, tasks)
         self.scratch = memoryview(bytearray(AT_ONCE))
-        self.shared = Shared()
+        self.shared = Shared.make()
         self.in_hand = 0
         self.counts: Counter[str] = Counter()
         self._to_flush: list[Flushed] = []

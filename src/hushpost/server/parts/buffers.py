@@ -11,7 +11,14 @@ IDLE_SECONDS = 0.02
 """So long a buffer of what was read, or the thread that writes what comes, waits for a peer to go on."""
 
 BUFFERS_KEPT = 8
-"""Buffers that are there from the start. More are lent for what comes until a connection is read no more."""
+"""Buffers that are there from the start."""
+
+BUFFERS_LENT = 48
+"""Buffers that are lent before no other connection's part is read: beside many uploads, a slow disk costs
+time, and no memory. Whoever is read goes on, with a few more at most."""
+
+BUFFERS_SENT = 16
+"""Those of them from which parts are sent, however many are asked for."""
 
 
 class PartBuffers:
@@ -28,6 +35,11 @@ class PartBuffers:
         self._kept = [page.obj for page in pages]
         self._free = [half for page in pages for half in (page[:BUFFER_SIZE], page[BUFFER_SIZE:])]
         self.lent = 0
+
+    @property
+    def are_left(self) -> bool:
+        """Whether there are some for another connection's part."""
+        return self.lent < BUFFERS_LENT
 
     def take(self) -> memoryview:
         """One of them."""

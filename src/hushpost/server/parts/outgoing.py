@@ -51,9 +51,11 @@ class Delivery:
 class Outgoing:
     """Parts on their way from the store to a connection, one after the other."""
 
-    def __init__(self, parts: Parts, buffers: PartBuffers, sink: Sink) -> None:
+    def __init__(self, parts: Parts, buffers: PartBuffers, sending: asyncio.Semaphore, sink: Sink) -> None:
+        """`sending`: so many buffers all connections have to send from."""
         self._parts = parts
         self._buffers = buffers
+        self._sending = sending
         self._sink = sink
         self._queue: deque[Delivery] = deque()
         self._news = asyncio.Event()
@@ -95,7 +97,8 @@ class Outgoing:
         self._sink.begin_data(delivery.head, part.size - offset)
         while offset < part.size and not self._closed:
             if self._sink.writable:
-                offset += await self._some(part, offset)
+                async with self._sending:
+                    offset += await self._some(part, offset)
             else:
                 await self._wait()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
-from hushpost.server.parts.buffers import PartBuffers
+from hushpost.server.parts.buffers import BUFFERS_SENT, PartBuffers
 from hushpost.server.parts.incoming import Incoming
 from hushpost.server.parts.outgoing import Delivery, Outgoing, Sink
 from hushpost.server.parts.turns import LEAST, Turns
@@ -47,18 +47,36 @@ class Outlet(Sink, Protocol):
 class Shared:
     """What the traffic of all connections shares."""
 
-    buffers: PartBuffers = field(default_factory=PartBuffers)
-    turns: Turns = field(default_factory=Turns)
+    buffers: PartBuffers
+    turns: Turns
+    sending: asyncio.Semaphore
+
+    @classmethod
+    def make(cls) -> Shared:
+        """For one event loop."""
+        buffers = PartBuffers()
+        return cls(buffers, Turns(may_begin=lambda: buffers.are_left), asyncio.Semaphore(BUFFERS_SENT))
 
 
 class Traffic:
     """The parts of one connection, in both directions."""
 
-    __slots__ = ("_buffers", "_held", "_incoming", "_outgoing", "_outlet", "_parts", "_tasks", "_turns")
+    __slots__ = (
+        "_buffers",
+        "_held",
+        "_incoming",
+        "_outgoing",
+        "_outlet",
+        "_parts",
+        "_sending",
+        "_tasks",
+        "_turns",
+    )
 
     def __init__(self, parts: Parts, shared: Shared, tasks: asyncio.TaskGroup, outlet: Outlet) -> None:
         self._parts = parts
         self._buffers = shared.buffers
+        self._sending = shared.sending
         self._turns = shared.turns
         self._tasks = tasks
         self._outlet = outlet
@@ -142,13 +160,14 @@ class Traffic:
         self._held -= 1
         self._buffers.give(buffer)
         self._outlet.go_on()
+        self._turns.go()
 
     # From the store to the connection
 
     def deliver(self, delivery: Delivery) -> None:
         """Send it, behind those that are being sent."""
         if self._outgoing is None:
-            self._outgoing = Outgoing(self._parts, self._buffers, self._outlet)
+            self._outgoing = Outgoing(self._parts, self._buffers, self._sending, self._outlet)
             self._tasks.create_task(self._outgoing.run())
         self._outgoing.add(delivery)
 

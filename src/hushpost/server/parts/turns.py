@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 READERS = 1
@@ -32,10 +33,15 @@ class Reader(Protocol):
 
 
 class Turns:
-    """Given in the order of those who ask."""
+    """Given in the order of those who ask.
 
-    def __init__(self, count: int = READERS) -> None:
+    Args:
+        may_begin: whether there is room for one more turn. When there is again, `go` has to be called.
+    """
+
+    def __init__(self, count: int = READERS, may_begin: Callable[[], bool] = lambda: True) -> None:
         self._count = count
+        self._may_begin = may_begin
         self._reading: dict[Reader, int | None] = {}
         """What had arrived at the last look; None: there was none since the turn began."""
         self._waiting: dict[Reader, None] = {}
@@ -46,11 +52,15 @@ class Turns:
         """How many wait for theirs."""
         return len(self._waiting)
 
+    @property
+    def _is_free(self) -> bool:
+        return len(self._reading) < self._count and self._may_begin()
+
     def ask(self, reader: Reader) -> bool:
         """Whether it is this one's turn. If not, `begin_turn` tells when."""
         if reader in self._reading:
             return True
-        if len(self._reading) < self._count:
+        if self._is_free:
             self._reading[reader] = None
             return True
         self._waiting[reader] = None
@@ -62,7 +72,11 @@ class Turns:
         """It needs no turn, or not any more. Harmless if it has none."""
         self._waiting.pop(reader, None)
         self._reading.pop(reader, None)
-        while self._waiting and len(self._reading) < self._count:
+        self.go()
+
+    def go(self) -> None:
+        """Begin those turns for which there is room."""
+        while self._waiting and self._is_free:
             following = next(iter(self._waiting))
             del self._waiting[following]
             self._reading[following] = None
