@@ -95,18 +95,23 @@ async def test_a_downloader_killed_at_every_step(hall: Hall) -> None:
 
 
 class Reviving:
-    """A server that is killed when a transfer has come so far, and started again on the same folder."""
+    """A server that is killed when a transfer has come so far, and started again on the same folder.
+
+    It serves before it says so, and a quick transfer may be as far as the next kill by then.
+    """
 
     def __init__(self, data: Path) -> None:
         self._data = data
         self.process = ServerProcess(post_server(data))
+        self._starting = asyncio.Lock()
         self.kills = 0
 
     async def kill_and_start(self) -> None:
-        port = self.process.address[1]
-        await asyncio.to_thread(self.process.kill)
-        self.process = await asyncio.to_thread(lambda: ServerProcess(post_server(self._data, port=port)))
-        self.kills += 1
+        async with self._starting:
+            port = self.process.address[1]
+            await asyncio.to_thread(self.process.kill)
+            self.process = await asyncio.to_thread(lambda: ServerProcess(post_server(self._data, port=port)))
+            self.kills += 1
 
 
 async def test_a_server_killed_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
