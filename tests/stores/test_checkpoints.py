@@ -56,14 +56,26 @@ def write(log: sql.Connection, pages: int) -> None:
 
 
 @contextmanager
-def busy(path: Path, meanwhile: list[int]) -> Iterator[Busy]:
+def busy(path: Path, meanwhile: list[int], kind: type[Busy] = Busy) -> Iterator[Busy]:
     path.touch()
     with closing(sql.connect(path)) as log:
         sql.make_durable(log)
         log.execute("CREATE TABLE x (x)")
         write(log, 1_000)
-        yield (watched := Busy(path, log, meanwhile))
+        yield (watched := kind(path, log, meanwhile))
         watched.close()
+
+
+def test_under_a_load_nothing_is_copied_while_the_log_grows(tmp_path: Path) -> None:
+    """The room that is put aside for a full disk is measured by what it may hold."""
+
+    class Loaded(Busy):
+        def _checkpoint(self, connection: sql.Connection, mode: str) -> int:
+            self._bytes += checkpoints.BYTES_BETWEEN // 4
+            return super()._checkpoint(connection, mode)
+
+    with busy(tmp_path / "db", [400, 100], Loaded) as watched:
+        assert restart(watched) == ["PASSIVE", "RESTART"]
 
 
 def restart(watched: Busy) -> list[str]:

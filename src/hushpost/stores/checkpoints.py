@@ -1,8 +1,7 @@
 """Moving what the log holds into the database, without stopping the writer for it.
 
-A thread of its own copies while others write (PASSIVE), and then what they wrote meanwhile, until that is
-little. The writer itself does the rest (RESTART), which lets the log begin again at its start instead of
-growing.
+A thread of its own copies while others write (PASSIVE), and then what little they wrote meanwhile. The writer
+itself does the rest (RESTART), which lets the log begin again at its start instead of growing.
 """
 
 from __future__ import annotations
@@ -69,6 +68,11 @@ class Checkpoints:
             self._running = True
             self._orders.put(True)
 
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether little was written since the order. Under a load, the log would grow with every copying."""
+        return self._rows < ROWS_BETWEEN // 10 and self._bytes < BYTES_BETWEEN // 4
+
     def shrink(self) -> None:
         """Give the log's room back to the disk, if it can all be copied."""
         self._checkpoint(self._writer, "TRUNCATE")
@@ -86,7 +90,7 @@ class Checkpoints:
                 while more:
                     copied, before, last = self._checkpoint(self._db, "PASSIVE"), copied, new
                     new = copied - before
-                    more = new > FEW_FRAMES and (not last or 2 * new < last)
+                    more = new > FEW_FRAMES and (not last or 2 * new < last) and self._is_quiet
             except sql.Error as error:
                 self._done.put(error)
             else:

@@ -159,8 +159,8 @@ class Traffic:
         """It is written."""
         self._held -= 1
         self._buffers.give(buffer)
+        self._turns.go()  # first, who has waited longest for one
         self._outlet.go_on()
-        self._turns.go()
 
     # From the store to the connection
 
