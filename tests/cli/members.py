@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.process import HUSH, ServerProcess
 from tests.cli.shells import Outcome, Shell, apart
@@ -34,6 +36,11 @@ class Member:
     def apart(self, *arguments: str, stdin: bytes = b"") -> Outcome:
         """The same in a process of its own."""
         return apart(*arguments, stdin=stdin, environment=self.environment)
+
+    def begin(self, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
+        """The same, of which the test does not wait for the end. `streams`: those of `Popen`."""
+        environment = {**os.environ, **self.environment}
+        return subprocess.Popen([HUSH, *arguments], env=environment, text=True, **streams)
 
     def join(self, invitation: str) -> None:
         """Become a member."""

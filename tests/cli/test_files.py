@@ -206,9 +206,7 @@ def test_of_several_files_all_are_sent_or_none(friends: Friends, tmp_path: Path)
 
 def interrupted(who: Member, *command: str, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
     """A command that is ended while it carries a file: its exit code, and what it said."""
-    begun = subprocess.Popen(
-        [HUSH, *command], env={**os.environ, **who.environment}, stderr=subprocess.PIPE, text=True
-    )
+    begun = who.begin(*command, stderr=subprocess.PIPE)
     while not any(each["state"] == "running" for each in who("files", "list", "--json").lines):
         assert begun.poll() is None
     begun.send_signal(number)
@@ -242,10 +240,8 @@ def test_who_waits_for_a_server_is_told_so(shell: Shell, tmp_path: Path) -> None
         place = Place(server, data, invitation(data))
         alice, bob = place.member(shell, tmp_path / "alice"), place.member(shell, tmp_path / "bob")
         acquainted(alice, bob)
-    command = [HUSH, "send", bob.name, "--file", str(made(tmp_path, name="x"))]
-    sending = subprocess.Popen(
-        command, env={**os.environ, **alice.environment}, stderr=subprocess.PIPE, text=True
-    )
+    source = str(made(tmp_path, name="x"))
+    sending = alice.begin("send", bob.name, "--file", source, stderr=subprocess.PIPE)
     assert sending.stderr is not None
     said = sending.stderr.readline()
     assert "x (no connection to the server for files: trying again): 0 bytes" in said
@@ -260,12 +256,8 @@ def test_a_reader_that_leaves_makes_no_file_fail(friends: Friends, tmp_path: Pat
     source = tmp_path / "large"
     with source.open("wb") as file:
         file.truncate(1 << 28)
-    begun = subprocess.Popen(
-        [HUSH, "send", bob.name, "--file", str(source), "--json"],
-        env={**os.environ, **alice.environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    begun = alice.begin("send", bob.name, "--file", str(source), "--json", **streams)
     assert begun.stdout is not None
     begun.stdout.close()
     assert begun.wait(60) == 1

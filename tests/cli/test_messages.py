@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -211,20 +210,16 @@ def test_who_interrupts_sending_is_told_what_becomes_of_the_text(
         alice, bob = place.member(shell, tmp_path / "alice"), place.member(shell, tmp_path / "bob")
         acquainted(alice, bob)
     with socket.create_server(server.address):  # it lets everybody in, and never says a word
-        sending = subprocess.Popen(
-            [HUSH, "send", bob.name, "hello", "--json"],
-            env={**os.environ, **alice.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        sending = alice.begin("send", bob.name, "hello", "--json", **streams)
         while not (kept := alice("history", bob.name, "--json").lines):
             assert sending.poll() is None
         sending.send_signal(number)
         out, err = sending.communicate(timeout=30)
     told = json.loads(out)
     assert (sending.returncode, told["delivery"], told["id"]) == (130, "queued", kept[0]["id"])
-    assert f"interrupted: queued: safe here, and nowhere else yet ({told['id']})" in err.decode()
-    assert b"Traceback" not in err
+    assert f"interrupted: queued: safe here, and nowhere else yet ({told['id']})" in err
+    assert "Traceback" not in err
 
 
 def test_a_server_without_room_is_named(shell: Shell, tmp_path: Path) -> None:

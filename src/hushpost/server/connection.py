@@ -20,7 +20,7 @@ import structlog
 from hushpost.errors import ProtocolError
 from hushpost.server import net
 from hushpost.server.asked import OpenRequests
-from hushpost.server.door import SHUTDOWN_SECONDS, is_welcome, shake_hands
+from hushpost.server.door import SHUTDOWN_SECONDS, TlsTransport, is_welcome, shake_hands
 from hushpost.server.handlers import begin, weight
 from hushpost.server.identity import ALPN
 from hushpost.server.office import Admission, Office, Pending, Said
@@ -59,13 +59,6 @@ class Stage(Enum):
     TALKING = "requests are served"
     STOPPING = "what was begun is answered, and nothing else"
     ENDING = "everything was said"
-
-
-class TlsTransport(asyncio.Transport):
-    """What the type stubs leave out."""
-
-    def set_read_buffer_limits(self, high: int | None) -> None:
-        """Take nothing more from the socket while so many bytes wait to be decrypted."""
 
 
 class Connection(asyncio.BufferedProtocol):

@@ -13,6 +13,13 @@ SHUTDOWN_SECONDS = 5.0
 """For the peer to answer our end of TLS."""
 
 
+class TlsTransport(asyncio.Transport):
+    """What is agreed on, with what the type stubs leave out."""
+
+    def set_read_buffer_limits(self, high: int | None) -> None:
+        """Take nothing more from the socket while so many bytes wait to be decrypted."""
+
+
 def is_welcome(office: Office, host: str) -> bool:
     """Unless too many come from its address: a handshake costs us more than them."""
     try:

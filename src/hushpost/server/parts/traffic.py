@@ -100,7 +100,7 @@ class Traffic:
     @property
     def at_once(self) -> int:
         """How much may be read at once now, whatever it is."""
-        return AMONG_MANY if self._turns.waiting > FEW else AT_ONCE
+        return AMONG_MANY if self._is_among_many else AT_ONCE
 
     @property
     def undecrypted(self) -> int | None:
@@ -108,7 +108,11 @@ class Traffic:
 
         A few connections are quicker without a bound of ours, and envelopes hardly slower.
         """
-        return AMONG_MANY if self._turns.waiting > FEW else None
+        return AMONG_MANY if self._is_among_many else None
+
+    @property
+    def _is_among_many(self) -> bool:
+        return self._turns.waiting > FEW
 
     def room(self) -> memoryview | None:
         """Where to put what is received next, if that is data of a part."""
