@@ -237,6 +237,14 @@ def test_a_server_without_room_is_named(shell: Shell, tmp_path: Path) -> None:
             assert sent.code == 14
             assert "2 seconds: there is no room for this" in sent.err
         assert "waiting: there is no room for this" in alice("doctor").out
+        (tmp_path / "file").write_bytes(b"x")
+        refused = alice("send", bob.name, "--file", str(tmp_path / "file"))
+        assert (refused.code, refused.out) == (5, "")
+        assert refused.err.startswith(
+            "note: what was begun is kept: hush files resume\nhush: there is no room"
+        )
+    with ServerProcess(post_server(data, port=server.address[1])):
+        assert alice("files", "resume").code == 0
 
 
 def test_history_and_search(friends: tuple[Member, Member]) -> None:

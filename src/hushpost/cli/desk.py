@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from hushpost.client.profiles import DEFAULT_PROFILE, profile_folder
-from hushpost.errors import UsageError
+from hushpost.errors import StoreFull, UsageError
 
 if TYPE_CHECKING:
     from hushpost.client.api import Client
@@ -77,12 +77,16 @@ class Desk(msgspec.Struct, frozen=True):
 
     @contextlib.contextmanager
     def resumable(self, *, kept: bool = True) -> Iterator[None]:
-        """Whoever interrupts what carries files is told how to go on, if something is kept."""
+        """Where files are interrupted, or have no room, tell how to go on, if something is kept."""
         try:
             yield
         except KeyboardInterrupt:
             if kept:
                 self.notice("interrupted: what was begun is kept: hush files resume")
+            raise
+        except StoreFull:
+            if kept:
+                self.notice("note: what was begun is kept: hush files resume")
             raise
 
     def say(self, sentence: str, **fields: object) -> None:
